@@ -1,0 +1,2 @@
+// What Swift cannot call by itself: see the .c files beside it.
+#pragma once

@@ -1,0 +1,61 @@
+// swift-tools-version: 6.2
+// The package: one room per target, and arrows that only point down (Sources/ARCHITECTURE.md).
+
+import PackageDescription
+
+#if !os(Linux)
+  #error("agentd runs on Linux only: it needs pidfd, signalfd, timerfd and Podman. Build it on a Linux host.")
+#endif
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, path: "Sources/\(name)", swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
+}
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "agentd",
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+  ],
+  targets: [
+    .executableTarget(
+      name: "agentd",
+      dependencies: [
+        "Daemon", "Control", "Sessions", "Audit", "Profiles", "Reactor", logging,
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Sources/agentd", swiftSettings: settings),
+    room(
+      "Daemon",
+      [
+        "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", logging, system,
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
+    room("Control", ["Reactor", system]),
+    room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", logging, system]),
+    room("Audit", ["Reactor", "CSupport", system]),
+    room("Engine", ["Reactor"]),
+    room("Profiles", ["Cron", .product(name: "TOMLKit", package: "TOMLKit")]),
+    room("Cron"),
+    room("Reactor", ["CSupport", system]),
+    .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
+  ]
+)
