@@ -56,6 +56,9 @@ let package = Package(
     room("Profiles", ["Cron", .product(name: "TOMLKit", package: "TOMLKit")]),
     room("Cron"),
     room("Reactor", ["CSupport", system]),
+    .target(
+      name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
+    tests("ReactorTests", ["Reactor", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
   ]
 )

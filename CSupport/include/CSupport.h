@@ -1,2 +1,95 @@
-// What Swift cannot call by itself: see the .c files beside it.
+// What the kernel offers and Swift's Glibc module does not: one flat C interface, errors as negative errno.
+//
+// Nothing here includes a kernel or liburing header, because some of them clash with Swift modules; the
+// .c files include what they need.
 #pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// A descriptor became ready. `ready` is a set of AGENTD_READY_ bits; `rearm` says that the registration is
+// spent and has to be made again.
+struct agentd_event {
+  uint64_t token;
+  uint32_t ready;
+  bool rearm;
+};
+
+enum {
+  AGENTD_READY_READ = 1,
+  AGENTD_READY_WRITE = 2,
+  AGENTD_READY_HANGUP = 4,
+};
+
+// The token of events that nobody waits for. No registration may use it.
+enum { AGENTD_TOKEN_NONE = 0 };
+
+// --- ring.c: io_uring ---
+
+typedef struct agentd_ring agentd_ring;
+
+// Opens a ring for the calling thread, which must be the only one that uses it.
+int agentd_ring_open(agentd_ring **ring);
+void agentd_ring_close(agentd_ring *ring);
+// Reports every edge to readiness in `interest`, until agentd_ring_remove.
+int agentd_ring_add(agentd_ring *ring, int fd, uint32_t interest, uint64_t token);
+int agentd_ring_remove(agentd_ring *ring, uint64_t token);
+// Returns how many events were written. With `block`, returns only when there is at least one event or a
+// signal handler ran (-EINTR).
+int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned capacity, bool block);
+
+// --- epoll.c: the same on epoll ---
+
+int agentd_epoll_open(void);
+int agentd_epoll_add(int epoll, int fd, uint32_t interest, uint64_t token);
+int agentd_epoll_remove(int epoll, int fd);
+int agentd_epoll_wait(int epoll, struct agentd_event *events, unsigned capacity, bool block);
+
+// --- spawn.c: children and processes ---
+
+// Starts `path` in its own process group with an empty signal mask, default dispositions and exactly the
+// descriptors 0, 1 and 2, taken from `stdio`. On success *pid and *pidfd are set; the pidfd is close-on-exec.
+int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
+                 int *pidfd);
+int agentd_pidfd_open(pid_t pid);
+int agentd_pidfd_signal(int pidfd, int signal);
+// Reaps the child behind the pidfd. Returns 1 and its wait status when it had ended, 0 when it still runs.
+int agentd_reap(int pidfd, int *wait_status);
+// Asks the kernel how a process ended that may not be our child (Linux 6.15 and later). Returns 1 and its wait
+// status, 0 when it has not been reaped by its parent yet, -ENOTTY and the like where the kernel cannot say.
+int agentd_pidfd_exit(int pidfd, int *wait_status);
+
+// Names the calling thread, at most 15 bytes, for ps and gdb.
+void agentd_thread_name(const char *name);
+
+// --- descriptors.c: the rest of the fd family ---
+
+int agentd_eventfd(bool nonblocking);
+// Monotonic, non-blocking.
+int agentd_timerfd(void);
+// Fires once at `nanoseconds` of the monotonic clock; 0 disarms.
+int agentd_timerfd_set(int fd, uint64_t nanoseconds);
+// Blocks the signals for the calling thread (and those it starts later) and returns a non-blocking signalfd.
+int agentd_signalfd(const int *signals, unsigned count);
+// Returns the signal number that was waiting, -EAGAIN when none was.
+int agentd_signalfd_read(int fd);
+int agentd_inotify(void);
+// Watches a file for being written to and for being closed by a writer.
+int agentd_inotify_add(int inotify, const char *path);
+int agentd_inotify_remove(int inotify, int watch);
+// Reads pending events; returns how many watch numbers were written to `watches`, -EAGAIN when none wait.
+// A lost event (queue overflow) is reported as watch -1.
+int agentd_inotify_read(int inotify, int *watches, unsigned capacity);
+// A pipe for a child's output: ends[0], ours, is non-blocking; ends[1], the child's, is not.
+int agentd_capture_pipe(int ends[2]);
+// The uid of the peer of a connected Unix socket.
+int agentd_peer_uid(int socket, uint32_t *uid);
+// Binds a listening Unix socket at `path` with the mode 0600 from its first moment.
+int agentd_unix_listen(const char *path, int backlog);
+int agentd_unix_accept(int listener);
+// Connects a non-blocking Unix socket. A full backlog is -EAGAIN.
+int agentd_unix_connect(const char *path);
+// The monotonic and the wall clock, in nanoseconds.
+uint64_t agentd_monotonic(void);
+int64_t agentd_realtime(void);

@@ -1,0 +1,160 @@
+// eventfd, timerfd, signalfd, inotify, pipes, Unix sockets and clocks, each close-on-exec.
+#define _GNU_SOURCE
+#include "CSupport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static int or_errno(int result) { return result < 0 ? -errno : result; }
+
+int agentd_eventfd(bool nonblocking) { return or_errno(eventfd(0, EFD_CLOEXEC | (nonblocking ? EFD_NONBLOCK : 0))); }
+
+int agentd_timerfd(void) { return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+
+int agentd_timerfd_set(int fd, uint64_t nanoseconds) {
+  struct itimerspec when = {
+      .it_value = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)},
+  };
+  return or_errno(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, 0));
+}
+
+int agentd_signalfd(const int *signals, unsigned count) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (unsigned i = 0; i < count; i++) sigaddset(&set, signals[i]);
+  int result = pthread_sigmask(SIG_BLOCK, &set, 0);
+  if (result) return -result;
+  return or_errno(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int agentd_signalfd_read(int fd) {
+  struct signalfd_siginfo info;
+  ssize_t count;
+  do {
+    count = read(fd, &info, sizeof info);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : (int)info.ssi_signo;
+}
+
+int agentd_inotify(void) { return or_errno(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
+
+int agentd_inotify_add(int inotify, const char *path) {
+  return or_errno(inotify_add_watch(inotify, path, IN_MODIFY | IN_CLOSE_WRITE));
+}
+
+int agentd_inotify_remove(int inotify, int watch) { return or_errno(inotify_rm_watch(inotify, watch)); }
+
+int agentd_inotify_read(int inotify, int *watches, unsigned capacity) {
+  // Each event takes at least its header, so a buffer of `capacity` headers can never hold more than fit.
+  char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+  size_t size = capacity * sizeof(struct inotify_event);
+  if (size > sizeof buffer) size = sizeof buffer;
+  ssize_t count;
+  do {
+    count = read(inotify, buffer, size);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) return -errno;
+  int written = 0;
+  for (ssize_t at = 0; at < count;) {
+    const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
+    if (!(event->mask & IN_IGNORED)) watches[written++] = event->mask & IN_Q_OVERFLOW ? -1 : event->wd;
+    at += (ssize_t)(sizeof *event + event->len);
+  }
+  return written;
+}
+
+int agentd_capture_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
+  // O_NONBLOCK belongs to the open file, and each end of a pipe is one of its own: the child's end stays blocking.
+  if (fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0) return 0;
+  int result = -errno;
+  close(ends[0]);
+  close(ends[1]);
+  return result;
+}
+
+int agentd_peer_uid(int socket, uint32_t *uid) {
+  struct ucred credentials;
+  socklen_t size = sizeof credentials;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -errno;
+  *uid = credentials.uid;
+  return 0;
+}
+
+static int unix_address(const char *path, struct sockaddr_un *address, socklen_t *size) {
+  size_t length = strlen(path);
+  if (length >= sizeof address->sun_path) return -ENAMETOOLONG;
+  memset(address, 0, sizeof *address);
+  address->sun_family = AF_UNIX;
+  memcpy(address->sun_path, path, length);
+  *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+  return 0;
+}
+
+int agentd_unix_listen(const char *path, int backlog) {
+  struct sockaddr_un address;
+  socklen_t size;
+  int result = unix_address(path, &address, &size);
+  if (result < 0) return result;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  // bind() makes the file with the mode of the socket's own inode: no moment in which others may connect.
+  if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, size) < 0) {
+    result = -errno;
+    close(fd);
+    return result;
+  }
+  if (chmod(path, 0600) < 0 || listen(fd, backlog) < 0) {
+    result = -errno;
+    unlink(path);
+    close(fd);
+    return result;
+  }
+  return fd;
+}
+
+int agentd_unix_accept(int listener) {
+  int fd;
+  do {
+    fd = accept4(listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  } while (fd < 0 && errno == EINTR);
+  return or_errno(fd);
+}
+
+int agentd_unix_connect(const char *path) {
+  struct sockaddr_un address;
+  socklen_t size;
+  int result = unix_address(path, &address, &size);
+  if (result < 0) return result;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  if (connect(fd, (struct sockaddr *)&address, size) < 0) {
+    result = -errno;
+    close(fd);
+    return result;
+  }
+  return fd;
+}
+
+static int64_t nanoseconds(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+uint64_t agentd_monotonic(void) { return (uint64_t)nanoseconds(CLOCK_MONOTONIC); }
+
+int64_t agentd_realtime(void) { return nanoseconds(CLOCK_REALTIME); }

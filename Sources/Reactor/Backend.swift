@@ -1,0 +1,146 @@
+// What the loop needs of a kernel interface, and the choice between io_uring and epoll.
+
+internal import CSupport
+internal import SystemPackage
+
+/// Which edges of a descriptor are reported.
+public struct Interest: OptionSet, Sendable {
+  /// A set of AGENTD_READY_ bits.
+  public let rawValue: UInt32
+  /// - Parameter rawValue: a set of AGENTD_READY_ bits.
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+  /// Something can be read, or the other side has gone.
+  public static let read = Interest(rawValue: UInt32(AGENTD_READY_READ))
+  /// Something can be written.
+  public static let write = Interest(rawValue: UInt32(AGENTD_READY_WRITE))
+  /// The other side has gone for good. Always reported, whether asked for or not.
+  public static let hangup = Interest(rawValue: UInt32(AGENTD_READY_HANGUP))
+}
+
+/// A source of readiness. Every edge is reported once; a caller works until EAGAIN and then waits for the next.
+///
+/// All code above this protocol is the same whichever implements it.
+protocol Backend: AnyObject {
+  func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError)
+  func remove(_ fd: Int32, token: UInt64)
+  /// Copies what is ready into `events` and returns how many. With `block`, waits for the first.
+  func wait(_ events: UnsafeMutableBufferPointer<agentd_event>, block: Bool) throws(SystemError) -> Int
+}
+
+/// Which kernel interface the loop waits on, and why that one.
+public struct BackendChoice: Sendable, Equatable {
+  /// The two kinds, by the words AGENTD_REACTOR takes.
+  public enum Kind: String, Sendable, CaseIterable {
+    /// Linux's io_uring.
+    case ioUring = "io_uring"
+    /// epoll(7).
+    case epoll
+  }
+
+  /// The kind in use.
+  public let kind: Kind
+  /// One clause for the log: why this kind.
+  public let reason: String
+}
+
+/// AGENTD_REACTOR asked for something that cannot be had.
+public struct BackendUnavailable: Error, CustomStringConvertible {
+  /// One sentence with what to do.
+  public let description: String
+}
+
+/// Opens the backend that `forced` (the value of AGENTD_REACTOR) names, else io_uring where the kernel grants it,
+/// else epoll.
+func openBackend(forced: String?) throws(BackendUnavailable) -> (any Backend, BackendChoice) {
+  let kind: BackendChoice.Kind?
+  if let forced, !forced.isEmpty {
+    kind = BackendChoice.Kind(rawValue: forced)
+    guard kind != nil else {
+      throw BackendUnavailable(
+        description: "AGENTD_REACTOR is \"\(forced)\": set it to io_uring or epoll, or unset it.")
+    }
+  } else {
+    kind = nil
+  }
+  let ringRefusal: SystemError
+  if kind == .epoll {
+    return try openEpoll(reason: "AGENTD_REACTOR asks for it")
+  }
+  do throws(SystemError) {
+    let ring = try Ring()
+    let reason = kind == nil ? "the kernel grants it" : "AGENTD_REACTOR asks for it"
+    return (ring, BackendChoice(kind: .ioUring, reason: reason))
+  } catch {
+    ringRefusal = error
+  }
+  guard kind == nil else {
+    throw BackendUnavailable(
+      description: "AGENTD_REACTOR asks for io_uring, which this kernel refuses (\(ringRefusal)). "
+        + "Unset it to use epoll, or enable io_uring (sysctl kernel.io_uring_disabled=0).")
+  }
+  return try openEpoll(reason: "io_uring is not granted: \(ringRefusal)")
+}
+
+private func openEpoll(reason: String) throws(BackendUnavailable) -> (any Backend, BackendChoice) {
+  do throws(SystemError) {
+    return (try Epoll(), BackendChoice(kind: .epoll, reason: reason))
+  } catch {
+    throw BackendUnavailable(
+      description: "The kernel refuses an epoll descriptor (\(error)): raise the open-files limit.")
+  }
+}
+
+/// io_uring through CSupport's opaque ring.
+private final class Ring: Backend {
+  private let ring: OpaquePointer
+
+  init() throws(SystemError) {
+    var opened: OpaquePointer?
+    try SystemError.check("io_uring_setup", agentd_ring_open(&opened))
+    guard let opened else { throw SystemError("io_uring_setup", .noMemory) }
+    ring = opened
+  }
+
+  deinit { agentd_ring_close(ring) }
+
+  func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
+    try SystemError.check("io_uring poll", agentd_ring_add(ring, fd, interest.rawValue, token))
+  }
+
+  func remove(_ fd: Int32, token: UInt64) {
+    let result = agentd_ring_remove(ring, token)
+    // What is left of a removal that failed is dropped by its generation. The kernel takes one in every state but
+    // a ring that has been misused, which no operator can repair.
+    precondition(result >= 0, "io_uring refused to remove a poll: \(Errno(rawValue: -result))")
+  }
+
+  func wait(_ events: UnsafeMutableBufferPointer<agentd_event>, block: Bool) throws(SystemError) -> Int {
+    let count = agentd_ring_wait(ring, events.baseAddress, UInt32(events.count), block)
+    guard count != -Errno.interrupted.rawValue else { return 0 }
+    return Int(try SystemError.check("io_uring_enter", count))
+  }
+}
+
+/// Edge-triggered epoll.
+private final class Epoll: Backend {
+  private let epoll: Descriptor
+
+  init() throws(SystemError) {
+    epoll = Descriptor(owning: try SystemError.check("epoll_create1", agentd_epoll_open()))
+  }
+
+  func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
+    try SystemError.check("epoll_ctl", agentd_epoll_add(epoll.raw, fd, interest.rawValue, token))
+  }
+
+  func remove(_ fd: Int32, token: UInt64) {
+    let result = agentd_epoll_remove(epoll.raw, fd)
+    precondition(result >= 0, "epoll refused to remove a descriptor: \(Errno(rawValue: -result))")
+  }
+
+  func wait(_ events: UnsafeMutableBufferPointer<agentd_event>, block: Bool) throws(SystemError) -> Int {
+    let count = agentd_epoll_wait(epoll.raw, events.baseAddress, UInt32(events.count), block)
+    guard count != -Errno.interrupted.rawValue else { return 0 }
+    return Int(try SystemError.check("epoll_wait", count))
+  }
+}

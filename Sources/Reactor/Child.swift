@@ -1,0 +1,222 @@
+// A child process: started, captured, bounded in time, and reaped once.
+
+internal import CSupport
+internal import Glibc
+internal import SystemPackage
+
+/// What to start and within which bounds.
+public struct Command: Sendable {
+  /// Absolute path of the program.
+  public var executable: String
+  /// Its arguments, without the program's own name.
+  public var arguments: [String]
+  /// Its whole environment, as NAME=value.
+  public var environment: [String]
+  /// How long it may run before it and its process group are killed.
+  public var deadline: Duration
+  /// How many bytes are kept of stdout and of stderr each. What it writes beyond is read and dropped.
+  public var captureLimit: Int
+
+  /// - Parameters: as the properties say.
+  public init(
+    executable: String, arguments: [String], environment: [String], deadline: Duration,
+    captureLimit: Int = 1 << 16
+  ) {
+    self.executable = executable
+    self.arguments = arguments
+    self.environment = environment
+    self.deadline = deadline
+    self.captureLimit = captureLimit
+  }
+}
+
+/// How a child ended and what it said.
+public struct CommandResult: Sendable {
+  /// How it ended.
+  public let status: ExitStatus
+  /// The first bytes of its stdout, up to the capture limit.
+  public let standardOutput: [UInt8]
+  /// The first bytes of its stderr, up to the capture limit.
+  public let standardError: [UInt8]
+  /// Whether it was killed because its deadline had passed.
+  public let timedOut: Bool
+
+  /// Whether it ended by itself with exit code 0.
+  public var succeeded: Bool { status == .exited(0) && !timedOut }
+}
+
+/// A running child of this process. Ends up reaped and with every descriptor closed, whatever happens.
+@Loop
+public final class Child {
+  private let pid: Int32
+  private var pidfd: Descriptor?
+  private var exitWatch: Watch?
+  private var deadline: Timer?
+  private let output: Capture
+  private let errorOutput: Capture
+  private var status: ExitStatus?
+  private var timedOut = false
+  private let ended = Latch()
+
+  /// Starts a command with stdin from /dev/null.
+  ///
+  /// - Throws: `SystemError` when it cannot be started; nothing is left behind then.
+  public init(_ command: Command) throws(SystemError) {
+    let output = try Capture(limit: command.captureLimit)
+    let errorOutput: Capture
+    do throws(SystemError) {
+      errorOutput = try Capture(limit: command.captureLimit)
+    } catch {
+      output.close()
+      throw error
+    }
+    self.output = output
+    self.errorOutput = errorOutput
+    var pid: Int32 = 0
+    let pidfd: Descriptor
+    do throws(SystemError) {
+      pidfd = try Self.spawn(command, output: output, errorOutput: errorOutput, pid: &pid)
+    } catch {
+      output.close()
+      errorOutput.close()
+      throw error
+    }
+    self.pid = pid
+    let raw = pidfd.raw
+    self.pidfd = consume pidfd
+    output.closeChildEnd()
+    errorOutput.closeChildEnd()
+    do throws(SystemError) {
+      exitWatch = try Watch(raw, .read) { [weak self] _ in self?.reap() }
+    } catch {
+      // It runs and nothing would tell of its end. Killed, it ends at once, so this wait is short.
+      _ = Glibc.kill(-pid, SIGKILL)
+      while waitpid(pid, nil, 0) < 0, errno == EINTR {}
+      output.close()
+      errorOutput.close()
+      throw error
+    }
+    deadline = Timer(after: command.deadline) { [weak self] in self?.expire() }
+  }
+
+  private static func spawn(
+    _ command: Command, output: Capture, errorOutput: Capture, pid: inout Int32
+  ) throws(SystemError) -> Descriptor {
+    let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
+    guard null >= 0 else { throw SystemError("open /dev/null", Errno(rawValue: errno)) }
+    let input = Descriptor(owning: null)
+    let descriptors = [input.raw, output.childEnd, errorOutput.childEnd]
+    var arguments: [UnsafeMutablePointer<CChar>?] = [strdup(command.executable)]
+    arguments += command.arguments.map { strdup($0) }
+    arguments.append(nil)
+    var environment: [UnsafeMutablePointer<CChar>?] = command.environment.map { strdup($0) }
+    environment.append(nil)
+    defer {
+      for pointer in arguments + environment { free(pointer) }
+    }
+    var pidfd: Int32 = -1
+    let result = agentd_spawn(command.executable, arguments, environment, descriptors, &pid, &pidfd)
+    try SystemError.check("start \(command.executable)", result)
+    return Descriptor(owning: pidfd)
+  }
+
+  /// How it ended, as soon as it has.
+  public func wait() async -> CommandResult {
+    await ended.wait()
+    guard let status else { preconditionFailure("a child ends with a status") }
+    return CommandResult(
+      status: status, standardOutput: output.bytes, standardError: errorOutput.bytes, timedOut: timedOut)
+  }
+
+  /// Kills the child and its process group at once. `wait` then returns soon.
+  public func kill() {
+    guard status == nil else { return }
+    // The group's number is ours until the child is reaped, which only this class does.
+    _ = Glibc.kill(-pid, SIGKILL)
+  }
+
+  private func expire() {
+    timedOut = true
+    kill()
+  }
+
+  private func reap() {
+    guard let raw = pidfd?.raw else { return }
+    var waitStatus: Int32 = 0
+    let result = agentd_reap(raw, &waitStatus)
+    guard result != 0 else { return }
+    precondition(
+      result == 1, "the reactor is the only reaper, yet a child is gone: \(Errno(rawValue: -result))")
+    status = ExitStatus(waitStatus: waitStatus)
+    deadline?.cancel()
+    exitWatch?.close()
+    pidfd = nil
+    // All that the child itself wrote is in the pipes by now. Another holder of their other ends, if it left one
+    // behind, is not waited for.
+    output.close()
+    errorOutput.close()
+    ended.open()
+  }
+}
+
+extension Command {
+  /// Starts the command and returns how it ended.
+  @Loop
+  public func run() async throws(SystemError) -> CommandResult {
+    try await Child(self).wait()
+  }
+}
+
+/// One of a child's output streams: read as it comes, kept up to a limit.
+@Loop
+private final class Capture {
+  private let limit: Int
+  private var fd: Descriptor?
+  private var childDescriptor: Descriptor?
+  private var watch: Watch?
+  private(set) var bytes: [UInt8] = []
+
+  init(limit: Int) throws(SystemError) {
+    self.limit = limit
+    var ends: (Int32, Int32) = (-1, -1)
+    let result = withUnsafeMutableBytes(of: &ends) {
+      agentd_capture_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress)
+    }
+    try SystemError.check("pipe2", result)
+    fd = Descriptor(owning: ends.0)
+    childDescriptor = Descriptor(owning: ends.1)
+    watch = try Watch(ends.0, .read) { [weak self] _ in self?.drain() }
+  }
+
+  var childEnd: Int32 {
+    guard let raw = childDescriptor?.raw else {
+      preconditionFailure("the child's end is closed after the start")
+    }
+    return raw
+  }
+
+  func closeChildEnd() { childDescriptor = nil }
+
+  /// Takes what is there and ends the capture.
+  func close() {
+    guard watch != nil else { return }
+    drain()
+    watch?.close()
+    watch = nil
+    fd = nil
+    childDescriptor = nil
+  }
+
+  private func drain() {
+    guard let raw = fd?.raw else { return }
+    withUnsafeTemporaryAllocation(byteCount: 1 << 14, alignment: 1) { buffer in
+      // Bounded, because a process that writes without end would keep the loop here. The rest takes its turn.
+      for _ in 0..<64 {
+        let count = Glibc.read(raw, buffer.baseAddress, buffer.count)
+        guard count > 0 else { return }
+        bytes.append(contentsOf: buffer[..<min(count, limit - bytes.count)])
+      }
+      Loop.spawn { [weak self] in self?.drain() }
+    }
+  }
+}

@@ -1,0 +1,33 @@
+// How the parts of one task's world tell it what happened: a bounded queue with one reader.
+
+/// A queue that anything on the loop can post to and one task reads.
+@Loop
+public final class Inbox<Message> {
+  private let capacity: Int
+  private var messages: [Message] = []
+  private var reader: CheckedContinuation<Message, Never>?
+
+  /// - Parameter capacity: how many unread messages are kept. A post beyond that traps: who posts is our own code,
+  ///   and each source posts a known number of times.
+  public init(capacity: Int) {
+    self.capacity = capacity
+  }
+
+  /// Hands a message over. Never suspends.
+  public func post(_ message: sending Message) {
+    if let reader {
+      self.reader = nil
+      reader.resume(returning: message)
+    } else {
+      precondition(messages.count < capacity, "more messages were posted than their sources can have")
+      messages.append(message)
+    }
+  }
+
+  /// The oldest unread message, as soon as there is one. One reader at a time.
+  public func next() async -> Message {
+    if !messages.isEmpty { return messages.removeFirst() }
+    precondition(reader == nil, "an inbox has one reader")
+    return await withCheckedContinuation { reader = $0 }
+  }
+}

@@ -1,0 +1,65 @@
+// The isolation domain of the whole program: code marked @Loop runs on the reactor's thread and nowhere else.
+
+internal import CSupport
+internal import Glibc
+
+/// Marks what belongs to the reactor's thread. The compiler then refuses any other access.
+@globalActor
+public actor Loop {
+  /// The one loop of this process.
+  public static let shared = Loop()
+  static let executor = LoopExecutor()
+
+  /// The reactor's thread.
+  public nonisolated var unownedExecutor: UnownedSerialExecutor { Loop.executor.asUnownedSerialExecutor() }
+
+  /// Runs the loop on the calling thread until `body` has returned, and returns what it returned.
+  ///
+  /// - Parameters:
+  ///   - forcedBackend: the value of AGENTD_REACTOR, nil or empty for the best that the kernel grants.
+  ///   - body: the first task. It learns which backend was chosen.
+  /// - Throws: `BackendUnavailable`.
+  public nonisolated static func run<Result: Sendable>(
+    forcedBackend: String?, _ body: @escaping @Loop (BackendChoice) async -> Result
+  ) throws(BackendUnavailable) -> Result {
+    let (backend, choice) = try openBackend(forced: forcedBackend)
+    let box = ResultBox<Result>()
+    Task(executorPreference: executor) {
+      box.result = await body(choice)
+      executor.stop()
+    }
+    do throws(SystemError) {
+      try executor.run(on: backend)
+    } catch {
+      throw BackendUnavailable(description: "The kernel stopped serving the reactor (\(error)).")
+    }
+    guard let result = box.result else { preconditionFailure("the loop stopped before its first task did") }
+    return result
+  }
+
+  /// Starts a task of its own on the loop.
+  @discardableResult
+  public nonisolated static func spawn(_ body: @escaping @Loop () async -> Void) -> Task<Void, Never> {
+    Task(executorPreference: executor) { await body() }
+  }
+
+  /// Now, by the monotonic clock.
+  public static var now: Instant { Instant(nanoseconds: agentd_monotonic()) }
+
+  /// Runs `body`, which belongs to the loop, from code that is on the loop's thread without the compiler knowing.
+  nonisolated static func assumeIsolated<Result, Failure: Error>(
+    _ body: @Loop () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    executor.checkIsolated()
+    typealias Plain = () throws(Failure) -> Result
+    // The same change of type that the standard library makes in MainActor.assumeIsolated.
+    return try withoutActuallyEscaping(body) { (escaping) throws(Failure) -> Result in
+      try unsafeBitCast(escaping, to: Plain.self)()
+    }
+  }
+}
+
+/// Carries the first task's result out of the loop. Written and read on the loop's thread only.
+private final class ResultBox<Result>: @unchecked Sendable {
+  var result: Result?
+}

@@ -1,0 +1,173 @@
+// The thread everything runs on: takes jobs, waits for the kernel, and hands out what became ready.
+
+internal import CSupport
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// Runs Swift's jobs and the kernel's events on the one thread that called `run`.
+///
+/// It is serial executor and task executor at once, so that neither an actor hop nor a resumed continuation ever
+/// leaves for Swift's global pool, whose threads then never start.
+///
+/// Sendable without checking: everything but `foreignJobs`, `owner` and `wakeDescriptor` belongs to the thread
+/// that runs the loop, and each entry point of the rest asserts that it is on it.
+final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
+  /// Events taken from the kernel before any of them is handled.
+  private static let batchCapacity = 256
+  /// Rounds of jobs between two looks at the kernel.
+  private static let roundsPerTurn = 32
+
+  private let owner = Atomic<UInt>(0)
+  private let foreignJobs = TransferStack<UnownedJob>()
+  private let wakeDescriptor: Descriptor
+
+  private var readyJobs: [UnownedJob] = []
+  private var runningJobs: [UnownedJob] = []
+  private var backend: (any Backend)?
+  private var registrations: [Registration] = []
+  private var freeSlots: [Int] = []
+  private var stopped = false
+  let timers = TimerHeap()
+
+  /// One slot of the registration table. Its generation is part of the token, so an event of an earlier holder of
+  /// the slot is recognised and dropped.
+  private struct Registration {
+    var generation: UInt32
+    var fd: Int32
+    var interest: Interest
+    var watch: Unmanaged<Watch>?
+  }
+
+  init() {
+    let fd = agentd_eventfd(true)
+    precondition(fd >= 0, "the kernel refuses an eventfd: \(Errno(rawValue: -fd))")
+    wakeDescriptor = Descriptor(owning: fd)
+  }
+
+  // MARK: Executors
+
+  func enqueue(_ job: UnownedJob) {
+    if isOnLoop {
+      readyJobs.append(job)
+    } else if foreignJobs.push(job) {
+      wake()
+    }
+  }
+
+  func enqueue(_ job: consuming ExecutorJob) { enqueue(UnownedJob(job)) }
+
+  func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+
+  func checkIsolated() { precondition(isOnLoop, "this code runs on the loop's thread only") }
+
+  var isOnLoop: Bool { owner.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+  private func wake() {
+    var one: UInt64 = 1
+    // EAGAIN means the counter is full, so the loop is about to wake anyway.
+    _ = Glibc.write(wakeDescriptor.raw, &one, 8)
+  }
+
+  // MARK: Registrations
+
+  func register(_ watch: Watch, fd: Int32, interest: Interest) throws(SystemError) -> UInt64 {
+    checkIsolated()
+    guard let backend else { preconditionFailure("the loop is not running") }
+    let slot = freeSlots.popLast() ?? registrations.count
+    if slot == registrations.count {
+      registrations.append(Registration(generation: 0, fd: -1, interest: [], watch: nil))
+    }
+    // Generations start at 1, so that no token is AGENTD_TOKEN_NONE.
+    registrations[slot].generation = registrations[slot].generation &+ 1
+    if registrations[slot].generation == 0 { registrations[slot].generation = 1 }
+    let token = UInt64(registrations[slot].generation) << 32 | UInt64(slot)
+    do throws(SystemError) {
+      try backend.add(fd, interest, token: token)
+    } catch {
+      freeSlots.append(slot)
+      throw error
+    }
+    registrations[slot].fd = fd
+    registrations[slot].interest = interest
+    registrations[slot].watch = Unmanaged.passUnretained(watch)
+    return token
+  }
+
+  func deregister(_ token: UInt64) {
+    checkIsolated()
+    let slot = Int(token & 0xffff_ffff)
+    guard registrations[slot].generation == UInt32(token >> 32), registrations[slot].watch != nil else {
+      return
+    }
+    backend?.remove(registrations[slot].fd, token: token)
+    registrations[slot].watch = nil
+    freeSlots.append(slot)
+  }
+
+  // MARK: The loop
+
+  /// Runs jobs and events on the calling thread until `stop`.
+  func run(on backend: any Backend) throws(SystemError) {
+    let (free, _) = owner.compareExchange(expected: 0, desired: UInt(pthread_self()), ordering: .relaxed)
+    precondition(free, "the loop runs on one thread")
+    defer { owner.store(0, ordering: .relaxed) }
+    self.backend = backend
+    defer { self.backend = nil }
+    try backend.add(wakeDescriptor.raw, .read, token: Self.wakeToken)
+    try Loop.assumeIsolated { () throws(SystemError) in try timers.open() }
+    defer { Loop.assumeIsolated { timers.close() } }
+    let events = UnsafeMutableBufferPointer<agentd_event>.allocate(capacity: Self.batchCapacity)
+    defer { events.deallocate() }
+    stopped = false
+    takeForeignJobs()
+    while true {
+      runReadyJobs()
+      if stopped { break }
+      Loop.assumeIsolated { timers.arm() }
+      let count = try backend.wait(events, block: readyJobs.isEmpty)
+      for event in events[..<count] { try dispatch(event) }
+    }
+    backend.remove(wakeDescriptor.raw, token: Self.wakeToken)
+  }
+
+  func stop() {
+    checkIsolated()
+    stopped = true
+  }
+
+  /// The highest generation and slot: never given to a registration.
+  private static let wakeToken = UInt64.max
+
+  /// Runs what is ready and what that makes ready, for a bounded number of rounds: a chain of jobs cannot keep the
+  /// kernel's events waiting.
+  private func runReadyJobs() {
+    for _ in 0..<Self.roundsPerTurn where !readyJobs.isEmpty {
+      swap(&readyJobs, &runningJobs)
+      for job in runningJobs {
+        job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+      }
+      runningJobs.removeAll(keepingCapacity: true)
+    }
+  }
+
+  private func takeForeignJobs() {
+    var count: UInt64 = 0
+    _ = Glibc.read(wakeDescriptor.raw, &count, 8)
+    foreignJobs.drain { readyJobs.append($0) }
+  }
+
+  private func dispatch(_ event: agentd_event) throws(SystemError) {
+    guard event.token != Self.wakeToken else {
+      takeForeignJobs()
+      if event.rearm { try backend?.add(wakeDescriptor.raw, .read, token: Self.wakeToken) }
+      return
+    }
+    let slot = Int(event.token & 0xffff_ffff)
+    let registration = registrations[slot]
+    guard registration.generation == UInt32(event.token >> 32), let watch = registration.watch else { return }
+    if event.rearm { try backend?.add(registration.fd, registration.interest, token: event.token) }
+    let held = watch.takeUnretainedValue()
+    Loop.assumeIsolated { held.deliver(Interest(rawValue: event.ready)) }
+  }
+}

@@ -1,0 +1,62 @@
+// A process that is not our child, held by a pidfd: podman's, conmon's and the container's own.
+
+internal import CSupport
+internal import Glibc
+internal import SystemPackage
+
+/// Watches a process whose parent is somebody else, and signals it without ever meeting another one that was given
+/// the same number.
+@Loop
+public final class Process {
+  private var pidfd: Descriptor?
+  private var watch: Watch?
+  private let ended = Latch()
+  /// How it ended: known after `wait`, where the kernel tells (Linux 6.15 and later).
+  public private(set) var status: ExitStatus?
+  /// Called on the loop when it has ended.
+  public var onExit: (@Loop () -> Void)?
+
+  /// - Parameter pid: a process that exists now. The caller makes sure that the number still means the process it
+  ///   thinks of.
+  /// - Throws: `SystemError`; ESRCH when there is no such process.
+  public init(pid: Int32) throws(SystemError) {
+    let raw = try SystemError.check("pidfd_open", agentd_pidfd_open(pid))
+    pidfd = Descriptor(owning: raw)
+    watch = try Watch(raw, .read) { [weak self] ready in self?.examine(hungUp: ready.contains(.hangup)) }
+  }
+
+  /// Whether it has ended.
+  public var hasEnded: Bool { ended.isOpen }
+
+  /// Returns when the process has ended and, where the kernel tells how, has been reaped by its parent.
+  public func wait() async { await ended.wait() }
+
+  /// Sends a signal. A process that has ended is no error: there is nothing left to tell.
+  public func signal(_ signal: Int32) throws(SystemError) {
+    guard let raw = pidfd?.raw else { return }
+    let result = agentd_pidfd_signal(raw, signal)
+    guard result != -Errno.noSuchProcess.rawValue else { return }
+    try SystemError.check("pidfd_send_signal", result)
+  }
+
+  /// Lets the process go. To be called once, on every path.
+  public func close() {
+    watch?.close()
+    watch = nil
+    pidfd = nil
+    onExit = nil
+    ended.open()
+  }
+
+  private func examine(hungUp: Bool) {
+    guard !ended.isOpen, let raw = pidfd?.raw else { return }
+    var waitStatus: Int32 = 0
+    switch agentd_pidfd_exit(raw, &waitStatus) {
+    case 1: status = ExitStatus(waitStatus: waitStatus)
+    case 0 where !hungUp: return  // a zombie: the kernel tells how it ended once its parent has reaped it
+    default: break  // a kernel that cannot say
+    }
+    ended.open()
+    onExit?()
+  }
+}

@@ -1,0 +1,144 @@
+// Bytes over a non-blocking descriptor: a connected socket, or one end of a FIFO.
+
+internal import Glibc
+internal import SystemPackage
+
+/// Why bytes could not be read or written.
+public enum StreamError: Error, Equatable, CustomStringConvertible {
+  /// This side closed the stream while somebody waited for it.
+  case closed
+  /// Nothing moved within the given time.
+  case timedOut
+  /// The other side has gone: EPIPE or ECONNRESET.
+  case peerGone
+  /// Any other error of the kernel, in its words.
+  case failed(String)
+
+  /// A clause for a sentence.
+  public var description: String {
+    switch self {
+    case .closed: "the connection was closed"
+    case .timedOut: "the other side took too long"
+    case .peerGone: "the other side has gone"
+    case .failed(let reason): reason
+    }
+  }
+}
+
+/// Reads and writes without ever blocking the loop. At most one reader and one writer wait at a time.
+@Loop
+public final class Stream {
+  private typealias Waiter = CheckedContinuation<StreamError?, Never>
+
+  private var fd: Descriptor?
+  private var watch: Watch?
+  private var readable = true
+  private var writable = true
+  private var reader: Waiter?
+  private var writer: Waiter?
+
+  /// Takes over a non-blocking descriptor.
+  public init(_ descriptor: consuming Descriptor, _ interest: Interest = [.read, .write]) throws(SystemError)
+  {
+    let raw = descriptor.raw
+    fd = consume descriptor
+    watch = try Watch(raw, interest) { [weak self] in self?.deliver($0) }
+  }
+
+  /// Whether `close` was called.
+  public var isClosed: Bool { watch == nil }
+
+  /// The next bytes, at least one; nil when the other side has ended its stream.
+  ///
+  /// - Parameters:
+  ///   - limit: the most to return.
+  ///   - patience: how long to wait for the first of them; nil for as long as it takes.
+  public func read(upTo limit: Int, within patience: Duration? = nil) async throws(StreamError) -> [UInt8]? {
+    while true {
+      guard let raw = fd?.raw else { throw .closed }
+      readable = false
+      var error: Int32 = 0
+      let bytes = [UInt8](unsafeUninitializedCapacity: limit) { buffer, filled in
+        let count = Glibc.read(raw, buffer.baseAddress, limit)
+        error = count < 0 ? errno : 0
+        filled = max(count, 0)
+      }
+      switch error {
+      case 0: return bytes.isEmpty ? nil : bytes
+      case EINTR: continue
+      case EAGAIN: try await wait(\.readable, \.reader, patience)
+      default: throw Self.triage("read", error)
+      }
+    }
+  }
+
+  /// Writes all of `bytes`.
+  ///
+  /// - Parameter patience: how long the other side may take none of them; nil for as long as it takes.
+  public func write(_ bytes: [UInt8], within patience: Duration? = nil) async throws(StreamError) {
+    var offset = 0
+    while offset < bytes.count {
+      guard let raw = fd?.raw else { throw .closed }
+      writable = false
+      let count = bytes[offset...].withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) }
+      if count >= 0 {
+        offset += count
+        continue
+      }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: try await wait(\.writable, \.writer, patience)
+      case let error: throw Self.triage("write", error)
+      }
+    }
+  }
+
+  /// Closes the descriptor; whoever waits is told so. Closing again does nothing.
+  public func close() {
+    watch?.close()
+    watch = nil
+    fd = nil
+    resume(\.reader, .closed)
+    resume(\.writer, .closed)
+  }
+
+  private func wait(
+    _ isReady: ReferenceWritableKeyPath<Stream, Bool>, _ waiter: ReferenceWritableKeyPath<Stream, Waiter?>,
+    _ patience: Duration?
+  ) async throws(StreamError) {
+    // The edge may have come between the call that found nothing and this line.
+    guard !self[keyPath: isReady] else { return }
+    precondition(self[keyPath: waiter] == nil, "one task reads a stream and one writes it")
+    let timer = patience.map { Timer(after: $0) { self.resume(waiter, .timedOut) } }
+    let error = await withCheckedContinuation { self[keyPath: waiter] = $0 }
+    timer?.cancel()
+    if let error { throw error }
+  }
+
+  private func deliver(_ ready: Interest) {
+    if ready.contains(.read) {
+      readable = true
+      resume(\.reader, nil)
+    }
+    if ready.contains(.write) {
+      writable = true
+      resume(\.writer, nil)
+    }
+  }
+
+  private func resume(_ waiter: ReferenceWritableKeyPath<Stream, Waiter?>, _ error: StreamError?) {
+    guard let continuation = self[keyPath: waiter] else { return }
+    self[keyPath: waiter] = nil
+    continuation.resume(returning: error)
+  }
+
+  private static func triage(_ call: String, _ error: Int32) -> StreamError {
+    switch error {
+    case EPIPE, ECONNRESET: .peerGone
+    case EBADF, EFAULT: preconditionFailure("\(call) on a descriptor that is not ours")
+    default: .failed("\(call): \(Errno(rawValue: error))")
+    }
+  }
+
+  isolated deinit { close() }
+}

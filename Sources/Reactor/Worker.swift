@@ -1,0 +1,68 @@
+// The one thread beside the loop: it does what waits for a disk.
+
+internal import CSupport
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// Runs closures, one after the other, on a thread of its own.
+///
+/// A long job is cut into steps by whoever submits it, so that a short one never waits for the whole of it.
+public final class Worker: Sendable {
+  private let jobs = TransferStack<@Sendable () -> Void>()
+  private let wakeDescriptor: Descriptor
+
+  /// Starts the thread. Signals have to be blocked before, because a thread inherits the mask of its maker.
+  ///
+  /// - Throws: `SystemError` when the kernel grants no thread or no descriptor.
+  public init() throws(SystemError) {
+    wakeDescriptor = Descriptor(owning: try SystemError.check("eventfd", agentd_eventfd(false)))
+    var thread = pthread_t()
+    let body = Unmanaged.passRetained(self)
+    let result = pthread_create(
+      &thread, nil,
+      { argument in
+        guard let argument else { return nil }
+        Unmanaged<Worker>.fromOpaque(argument).takeRetainedValue().serve()
+      }, body.toOpaque())
+    guard result == 0 else {
+      body.release()
+      throw SystemError("pthread_create", Errno(rawValue: result))
+    }
+    pthread_detach(thread)
+  }
+
+  /// Runs `body` on the worker and returns what it returned.
+  @Loop
+  public func run<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
+    await withCheckedContinuation { continuation in
+      submit { continuation.resume(returning: body()) }
+    }
+  }
+
+  /// Runs `body` on the worker and returns or throws what it did.
+  @Loop
+  public func run<Value: Sendable, Failure: Error>(
+    throwing body: @escaping @Sendable () throws(Failure) -> Value
+  ) async throws(Failure) -> Value {
+    let result: Result<Value, Failure> = await run {
+      do throws(Failure) { return .success(try body()) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
+  private func submit(_ job: @escaping @Sendable () -> Void) {
+    guard jobs.push(job) else { return }
+    var one: UInt64 = 1
+    _ = Glibc.write(wakeDescriptor.raw, &one, 8)
+  }
+
+  private func serve() -> Never {
+    agentd_thread_name("agentd-worker")
+    while true {
+      var count: UInt64 = 0
+      _ = Glibc.read(wakeDescriptor.raw, &count, 8)
+      jobs.drain { $0() }
+    }
+  }
+}

@@ -1,0 +1,129 @@
+// Children: what they inherit, what is kept of their output, and that they end.
+
+import Glibc
+import Reactor
+import TestSupport
+import Testing
+
+@Suite("Child")
+struct ChildTests {
+  init() { LoopThread.start() }
+
+  private func shell(_ script: String, deadline: Duration = .seconds(60), captureLimit: Int = 1 << 16)
+    -> Command
+  {
+    Command(
+      executable: "/bin/sh", arguments: ["-c", script], environment: ["PATH=/usr/bin:/bin"],
+      deadline: deadline,
+      captureLimit: captureLimit)
+  }
+
+  @Test("its output and exit code are captured") @Loop
+  func captures() async throws {
+    let result = try await shell("echo out; echo err >&2; exit 3").run()
+    #expect(result.status == .exited(3))
+    #expect(result.standardOutput == Array("out\n".utf8))
+    #expect(result.standardError == Array("err\n".utf8))
+    #expect(!result.timedOut)
+  }
+
+  @Test("a signal that ends it is told apart from an exit code") @Loop
+  func signals() async throws {
+    #expect(try await shell("kill -TERM $$").run().status == .signaled(SIGTERM))
+  }
+
+  @Test("output beyond the limit is dropped and the child still ends") @Loop
+  func boundsOutput() async throws {
+    let result = try await shell("head -c 3000000 /dev/zero; exit 4", captureLimit: 1000).run()
+    #expect(result.standardOutput.count == 1000)
+    #expect(result.status == .exited(4))
+  }
+
+  @Test("its deadline kills it and everything in its process group") @Loop
+  func deadline() async throws {
+    let result = try await shell("sleep 1000 & echo $!; wait", deadline: .milliseconds(300)).run()
+    #expect(result.timedOut)
+    #expect(result.status == .signaled(SIGKILL))
+    let pid = try #require(Int32(String(decoding: result.standardOutput.dropLast(), as: UTF8.self)))
+    // Gone already, or its end is seen: without the kill this would wait for a thousand seconds.
+    if let grandchild = try? Process(pid: pid) {
+      await grandchild.wait()
+      grandchild.close()
+    }
+  }
+
+  @Test("a grandchild that keeps its output open does not hold it up") @Loop
+  func grandchild() async throws {
+    let result = try await shell("sleep 1000 & echo $!").run()
+    #expect(result.status == .exited(0))
+    let pid = try #require(Int32(String(decoding: result.standardOutput.dropLast(), as: UTF8.self)))
+    #expect(kill(pid, SIGKILL) == 0)
+  }
+
+  @Test("it starts with three descriptors, stdin empty, no signal blocked or ignored, in its own group") @Loop
+  func startsClean() async throws {
+    let held = open("/dev/null", O_RDONLY)  // not close-on-exec, on purpose
+    defer { close(held) }
+    func run(_ executable: String, _ arguments: String...) async throws -> String {
+      let result = try await Command(
+        executable: executable, arguments: arguments, environment: [], deadline: .seconds(60)
+      ).run()
+      return String(decoding: result.standardOutput, as: UTF8.self)
+    }
+    // The fourth is the directory that ls itself reads.
+    #expect(try await run("/bin/ls", "/proc/self/fd") == "0\n1\n2\n3\n")
+    #expect(try await run("/usr/bin/wc", "-c") == "0\n")
+    let numbers = try await run("/bin/cat", "/proc/self/stat").split(separator: " ")
+    #expect(numbers[0] == numbers[4])
+    let lines = try await run("/bin/grep", "-E", "SigBlk|SigIgn", "/proc/self/status").split(separator: "\n")
+    #expect(lines.first == "SigBlk:\t0000000000000000")
+    let ignored = try #require(lines.last?.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) })
+    // glibc's posix_spawn itself leaves its two internal signals, 32 and 33, ignored.
+    #expect(ignored & ~0x1_8000_0000 == 0)
+  }
+
+  @Test("a program that does not exist is an error that leaves nothing behind")
+  func missing() async {
+    await #expect(processExitsWith: .success) {
+      LoopThread.start()
+      await startNothing()
+    }
+  }
+
+  // In a process of its own: it counts every descriptor and waits for every child there is.
+  @Test("200 at once are each reaped once, and every descriptor returns")
+  func many() async {
+    await #expect(processExitsWith: .success) {
+      LoopThread.start()
+      await twoHundredAtOnce()
+    }
+  }
+}
+
+@Loop private func twoHundredAtOnce() async {
+  // The first child opens what is opened once.
+  _ = try? await Command(executable: "/bin/true", arguments: [], environment: [], deadline: .seconds(60))
+    .run()
+  let before = openDescriptors()
+  let children = (0..<200).compactMap { index in
+    try? Child(
+      Command(
+        executable: "/bin/sh", arguments: ["-c", "exit \(index % 100)"], environment: [],
+        deadline: .seconds(60)))
+  }
+  #expect(children.count == 200)
+  for (index, child) in children.enumerated() {
+    #expect(await child.wait().status == .exited(Int32(index % 100)))
+  }
+  #expect(openDescriptors() == before)
+  #expect(waitpid(-1, nil, WNOHANG) == -1)
+}
+
+@Loop private func startNothing() async {
+  let before = openDescriptors()
+  #expect(throws: SystemError.self) {
+    try Child(Command(executable: "/nonexistent/x", arguments: [], environment: [], deadline: .seconds(1)))
+  }
+  #expect(openDescriptors() == before)
+  #expect(waitpid(-1, nil, WNOHANG) == -1)
+}
