@@ -57,6 +57,7 @@ let package = Package(
     room("Cron"),
     room("Reactor", ["CSupport", system]),
     tests("CronTests", ["Cron"]),
+    tests("ProfilesTests", ["Profiles", "Cron"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
   ]
 )
