@@ -59,6 +59,8 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
     tests("ReactorTests", ["Reactor", "TestSupport"]),
+    tests("CronTests", ["Cron"]),
+    tests("ProfilesTests", ["Profiles", "Cron"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
   ]
 )

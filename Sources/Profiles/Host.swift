@@ -1,0 +1,31 @@
+// What the rules of a configuration need to know of the machine, passed in so that the rules stay pure.
+
+/// The machine as the configuration sees it.
+public struct Host: Sendable {
+  /// The environment of the process; only the names of XDG base directories and HOME are looked up.
+  public var environment: [String: String]
+  /// 0 is root, which has other default paths than everybody else.
+  public var effectiveUserID: UInt32
+  /// Absolute; what a relative path of the configuration file itself is relative to.
+  public var workingDirectory: String
+  /// Whether a file of any kind exists at an absolute path.
+  public var exists: @Sendable (String) -> Bool
+
+  /// A host with these properties.
+  public init(
+    environment: [String: String], effectiveUserID: UInt32, workingDirectory: String,
+    exists: @escaping @Sendable (String) -> Bool
+  ) {
+    self.environment = environment
+    self.effectiveUserID = effectiveUserID
+    self.workingDirectory = workingDirectory
+    self.exists = exists
+  }
+
+  /// The directory that an environment variable names. The XDG Base Directory Specification has relative
+  /// ones ignored, and an empty one counts as unset.
+  func directory(_ variable: String) -> String? {
+    guard let path = environment[variable], path.utf8.first == UInt8(ascii: "/") else { return nil }
+    return path
+  }
+}

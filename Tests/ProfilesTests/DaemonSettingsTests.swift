@@ -1,0 +1,135 @@
+// The [daemon] table: its defaults for root and for others, relative paths, and what is refused.
+
+import Profiles
+import Testing
+
+@Suite("The daemon's settings")
+struct DaemonSettingsTests {
+  private func settings(
+    _ daemon: String = "", _ environment: [String: String], effectiveUserID: UInt32 = 0
+  ) throws -> DaemonSettings {
+    let host = testHost(environment: environment, effectiveUserID: effectiveUserID)
+    return try configuration("[daemon]\n\(daemon)\n" + profile(), host: host).daemon
+  }
+
+  @Test("root listens in /run/agentd whatever XDG_RUNTIME_DIR says")
+  func root() throws {
+    let settings = try settings("", ["HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0"])
+    #expect(settings.socketPath == "/run/agentd/agentd.sock")
+    #expect(settings.pidFile == "/run/agentd/agentd.pid")
+  }
+
+  @Test("others listen in $XDG_RUNTIME_DIR/agentd")
+  func others() throws {
+    let environment = ["HOME": "/home/core", "XDG_RUNTIME_DIR": "/run/user/1000"]
+    let settings = try settings("", environment, effectiveUserID: 1000)
+    #expect(settings.socketPath == "/run/user/1000/agentd/agentd.sock")
+    #expect(settings.pidFile == "/run/user/1000/agentd/agentd.pid")
+  }
+
+  @Test(
+    "others listen in /run/agentd when XDG_RUNTIME_DIR is no absolute path", arguments: ["", "run/user", nil])
+  func othersWithoutRuntimeDirectory(value: String?) throws {
+    var environment = ["HOME": "/home/core"]
+    environment["XDG_RUNTIME_DIR"] = value
+    #expect(try settings("", environment, effectiveUserID: 1000).socketPath == "/run/agentd/agentd.sock")
+  }
+
+  @Test("records go to XDG_STATE_HOME, or else below HOME")
+  func auditRoot() throws {
+    #expect(
+      try settings("", ["XDG_STATE_HOME": "/state", "HOME": "/home/core"]).auditRoot
+        == "/state/tesserine/audit")
+    #expect(try settings("", ["HOME": "/home/core"]).auditRoot == "/home/core/.local/state/tesserine/audit")
+  }
+
+  @Test("a relative or empty XDG_STATE_HOME counts as unset", arguments: ["state", "./state", ""])
+  func relativeStateHome(value: String) throws {
+    #expect(
+      try settings("", ["XDG_STATE_HOME": value, "HOME": "/h"]).auditRoot == "/h/.local/state/tesserine/audit"
+    )
+  }
+
+  @Test(
+    "without a place for records, it says what to set", arguments: [[:], ["HOME": ""], ["HOME": "relative"]])
+  func noPlaceForRecords(environment: [String: String]) {
+    let complaints = complaints(profile(), host: testHost(environment: environment))
+    #expect(complaints.count == 1)
+    #expect(complaints.first?.hasPrefix("daemon.audit_root: has no default") == true)
+    #expect(complaints.first?.contains("set audit_root or one of these variables") == true)
+  }
+
+  @Test("audit_root needs neither variable")
+  func explicitAuditRoot() throws {
+    #expect(try settings("audit_root = '/audit'", [:]).auditRoot == "/audit")
+  }
+
+  @Test("relative paths are relative to the configuration file's folder")
+  func relativePaths() throws {
+    let settings = try settings("socket_path = 'a/s'\npid_file = './p'\naudit_root = '../audit'", [:])
+    #expect(settings.socketPath == "/etc/agentd/a/s")
+    #expect(settings.pidFile == "/etc/agentd/p")
+    #expect(settings.auditRoot == "/etc/audit")
+  }
+
+  @Test("a configuration file named by a relative path lies in the working directory")
+  func relativeFile() throws {
+    let text = "[daemon]\nsocket_path = 's'\n" + profile()
+    let configuration = try Configuration.parse(text, path: "conf/agentd.toml", host: testHost())
+    #expect(configuration.path == "/work/here/conf/agentd.toml")
+    #expect(configuration.daemon.socketPath == "/work/here/conf/s")
+  }
+
+  @Test("a socket path has at most 107 bytes")
+  func socketPathLimit() throws {
+    let longest = "/" + String(repeating: "s", count: 106)
+    #expect(try settings("socket_path = '\(longest)'", ["HOME": "/h"]).socketPath == longest)
+    let complaints = complaints("[daemon]\nsocket_path = '\(longest)s'\n" + profile())
+    #expect(complaints.count == 1)
+    #expect(complaints.first?.contains("longer than the 107 bytes") == true)
+  }
+
+  @Test(
+    "refuses what is not a path",
+    arguments: [
+      ("socket_path = ''", "daemon.socket_path: must not be empty"),
+      ("socket_path = 5", "daemon.socket_path: must be a string, not an integer"),
+      ("pid_file = true", "daemon.pid_file: must be a string, not a boolean"),
+      ("audit_root = ['/a']", "daemon.audit_root: must be a string, not an array"),
+      ("pid_file = \"/run/a\\nb\"", "daemon.pid_file: \"/run/a\\u{a}b\" must not hold a control character"),
+      ("audit_root = '/a:b,c'", "daemon.audit_root: \"/a:b,c\" holds a colon as well as a comma"),
+      ("audit_root = '/a:b\"c'", "daemon.audit_root: \"/a:b\"c\" holds a colon as well as a comma or a quot"),
+      ("pid_file = '/run/agentd/agentd.sock'", "daemon.pid_file: is the same file as socket_path"),
+      (
+        "socket = '/s'",
+        "-: unknown key \"socket\"; take it out; known here: socket_path, pid_file, audit_root"
+      ),
+      ("socketpath = '/s'", "-: unknown key \"socketpath\"; did you mean socket_path?"),
+    ])
+  func refusals(line: String, start: String) {
+    let complaints = complaints("[daemon]\n\(line)\n" + profile())
+    #expect(complaints.count == 1)
+    #expect(complaints.first?.hasPrefix(start) == true, "\(complaints)")
+  }
+
+  @Test("an audit root may hold a comma, a blank or a colon", arguments: ["/a,b", "/a b", "/a:b", "/a\"b"])
+  func oddAuditRoots(path: String) throws {
+    #expect(try settings("audit_root = '\(path)'", [:]).auditRoot == path)
+  }
+
+  @Test("a path of more than 4095 bytes is refused")
+  func pathLimit() {
+    let complaints = complaints(
+      "[daemon]\npid_file = '/\(String(repeating: "p", count: 4095))'\n" + profile())
+    #expect(complaints.count == 1)
+    #expect(complaints.first?.contains("longer than 4095 bytes") == true)
+  }
+
+  @Test("daemon that is no table is refused")
+  func noTable() {
+    #expect(
+      complaints("daemon = 'x'\n" + profile()) == [
+        "daemon: must be a table, not a string; begin it with [daemon]"
+      ])
+  }
+}
