@@ -56,6 +56,7 @@ let package = Package(
     room("Profiles", ["Cron", .product(name: "TOMLKit", package: "TOMLKit")]),
     room("Cron"),
     room("Reactor", ["CSupport", system]),
+    tests("EngineTests", ["Engine"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
   ]
 )
