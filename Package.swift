@@ -57,6 +57,7 @@ let package = Package(
     room("Cron"),
     room("Reactor", ["CSupport", system]),
     tests("EngineTests", ["Engine"]),
+    tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
   ]
 )
