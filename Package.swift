@@ -61,6 +61,8 @@ let package = Package(
     tests("ReactorTests", ["Reactor", "TestSupport"]),
     tests("CronTests", ["Cron"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),
+    tests("EngineTests", ["Engine"]),
+    tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
   ]
 )

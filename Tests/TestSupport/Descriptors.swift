@@ -12,9 +12,10 @@ public func openDescriptors() -> [String] {
       String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
     }
     guard let number = Int32(name), number != dirfd(directory) else { continue }
-    var target = [UInt8](repeating: 0, count: 256)
-    let length = target.withUnsafeMutableBytes { readlink("/proc/self/fd/\(name)", $0.baseAddress, $0.count) }
-    targets.append("\(number) \(String(decoding: target.prefix(max(0, length)), as: UTF8.self))")
+    var target = [CChar](repeating: 0, count: 256)
+    let length = readlink("/proc/self/fd/\(name)", &target, target.count)
+    let bytes = target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }
+    targets.append("\(number) \(String(decoding: bytes, as: UTF8.self))")
   }
   return targets.sorted()
 }
