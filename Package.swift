@@ -49,7 +49,7 @@ let package = Package(
         "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", logging, system,
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    room("Control", ["Reactor", system]),
+    room("Control", ["Reactor"]),
     room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", logging, system]),
     room("Audit", ["Reactor", "CSupport", system]),
     room("Engine", ["Reactor"]),

@@ -1,0 +1,188 @@
+// What daemon and client say to each other. Internal: both ends are the same build.
+
+internal import FoundationEssentials
+
+/// Which build of agentd this is, and which protocol it speaks.
+public enum Build {
+  /// The version of agentd, as `agentd --version` prints it.
+  public static let version = "0.1.0"
+  /// Raised with every change of a message.
+  static let protocolVersion = 1
+}
+
+/// What a client asks for: one line each.
+public enum Request: Codable, Sendable, Equatable {
+  /// Start a session. The answers are `refused`, or `accepted` and, unless it is detached, later `finished`.
+  case run(invocation: InvocationRequest)
+  /// End a session: its id. The answer is `done` or `refused`.
+  case stop(session: String)
+  /// Which sessions live. The answer is `sessions`.
+  case list
+}
+
+/// A session somebody asks for, before anything of it has been validated.
+public struct InvocationRequest: Codable, Sendable, Equatable {
+  /// The profile's name.
+  public var profile: String
+  /// The repository that takes the place of the profile's.
+  public var repository: String?
+  /// The work unit.
+  public var workUnit: String?
+  /// How long the session may run once it is released, in milliseconds.
+  public var timeoutMilliseconds: UInt64?
+  /// Whether the client leaves as soon as it knows the session's id.
+  public var detach: Bool
+
+  /// All fields.
+  public init(
+    profile: String, repository: String?, workUnit: String?, timeoutMilliseconds: UInt64?, detach: Bool
+  ) {
+    self.profile = profile
+    self.repository = repository
+    self.workUnit = workUnit
+    self.timeoutMilliseconds = timeoutMilliseconds
+    self.detach = detach
+  }
+}
+
+/// What the daemon answers: one line each.
+public enum Reply: Codable, Sendable, Equatable {
+  /// The request was not carried out. One sentence says why and what to do.
+  case refused(reason: String)
+  /// A session has begun.
+  case accepted(session: AcceptedSession)
+  /// The session that this connection asked for has ended.
+  case finished(session: FinishedSession)
+  /// The sessions that live.
+  case sessions(sessions: [LiveSession])
+  /// It was done, and there is nothing more to say.
+  case done
+}
+
+/// A session that has begun.
+public struct AcceptedSession: Codable, Sendable, Equatable {
+  /// 16 hex digits.
+  public var id: String
+  /// The directory of its audit record.
+  public var record: String
+  /// The file that its output is written to, in podman's k8s-file format.
+  public var consoleLog: String
+
+  /// All fields.
+  public init(id: String, record: String, consoleLog: String) {
+    self.id = id
+    self.record = record
+    self.consoleLog = consoleLog
+  }
+}
+
+/// How a session ended.
+public struct FinishedSession: Codable, Sendable, Equatable {
+  /// 16 hex digits.
+  public var id: String
+  /// The profile's name.
+  public var profile: String
+  /// The outcome's label.
+  public var outcome: String
+  /// Whether the outcome counts as success for `agentd run`.
+  public var isSuccess: Bool
+  /// The exit code of the command; nil when it never had one.
+  public var exitCode: Int32?
+  /// The signal that ended the command, when one did.
+  public var signal: Int32?
+  /// From acceptance to the sealed record, in milliseconds.
+  public var durationMilliseconds: UInt64
+  /// The directory of its audit record.
+  public var record: String
+  /// Why it has no outcome of its own, or why its record is incomplete: sentences.
+  public var problems: [String]
+
+  /// All fields.
+  public init(
+    id: String, profile: String, outcome: String, isSuccess: Bool, exitCode: Int32?, signal: Int32?,
+    durationMilliseconds: UInt64, record: String, problems: [String]
+  ) {
+    self.id = id
+    self.profile = profile
+    self.outcome = outcome
+    self.isSuccess = isSuccess
+    self.exitCode = exitCode
+    self.signal = signal
+    self.durationMilliseconds = durationMilliseconds
+    self.record = record
+    self.problems = problems
+  }
+}
+
+/// A session that lives.
+public struct LiveSession: Codable, Sendable, Equatable {
+  /// 16 hex digits.
+  public var id: String
+  /// The profile's name.
+  public var profile: String
+  /// What it is doing.
+  public var phase: String
+  /// Since it was accepted, in milliseconds.
+  public var ageMilliseconds: UInt64
+  /// The repository it works on.
+  public var repository: String
+
+  /// All fields.
+  public init(id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String) {
+    self.id = id
+    self.profile = profile
+    self.phase = phase
+    self.ageMilliseconds = ageMilliseconds
+    self.repository = repository
+  }
+}
+
+/// The frame around each message: who speaks, and which language.
+struct Frame<Body: Codable>: Codable {
+  var `protocol`: Int
+  var build: String
+  var body: Body
+
+  init(_ body: Body) {
+    self.protocol = Build.protocolVersion
+    self.build = Build.version
+    self.body = body
+  }
+}
+
+/// The part of a frame that every build, past and future, reads.
+private struct Greeting: Codable {
+  var `protocol`: Int
+  var build: String
+}
+
+/// A line that is no message of this build. One sentence for the other side.
+struct FrameError: Error {
+  let sentence: String
+}
+
+/// Encodes a message as one line, its newline included.
+func encodeLine<Body: Codable>(_ body: Body) -> [UInt8] {
+  // The messages are plain values of strings and numbers: there is nothing in them that JSON cannot hold.
+  guard let data = try? JSONEncoder().encode(Frame(body)) else { preconditionFailure("a message cannot be encoded") }
+  return Array(data) + [UInt8(ascii: "\n")]
+}
+
+/// Decodes one line, without its newline.
+func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: String) throws(FrameError) -> Body {
+  let data = Data(line)
+  guard let greeting = try? JSONDecoder().decode(Greeting.self, from: data) else {
+    throw FrameError(sentence: "The \(peer) sent something that is not a message of agentd.")
+  }
+  guard greeting.protocol == Build.protocolVersion, greeting.build == Build.version else {
+    let build = greeting.build.unicodeScalars.prefix(40).allSatisfy({ (" "..."~").contains($0) })
+    let name = build ? String(greeting.build.prefix(40)) : "?"
+    throw FrameError(
+      sentence: "The \(peer) is another build of agentd (\(name), protocol \(greeting.protocol); this one is "
+        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary.")
+  }
+  guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: data) else {
+    throw FrameError(sentence: "The \(peer) sent a message that this build of agentd does not know.")
+  }
+  return frame.body
+}
