@@ -1,2 +1,4 @@
 // What Swift cannot call by itself: see the .c files beside it.
 #pragma once
+
+#include "audit.h"
