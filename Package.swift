@@ -57,5 +57,6 @@ let package = Package(
     room("Cron"),
     room("Reactor", ["CSupport", system]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
+    tests("AuditTests", ["Audit", "Reactor"]),
   ]
 )
