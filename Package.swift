@@ -64,5 +64,6 @@ let package = Package(
     tests("EngineTests", ["Engine"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
+    tests("AuditTests", ["Audit", "Reactor"]),
   ]
 )

@@ -93,3 +93,4 @@ int agentd_unix_connect(const char *path);
 // The monotonic and the wall clock, in nanoseconds.
 uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);
+#include "audit.h"

@@ -1,0 +1,23 @@
+// What sealing a record needs and Swift's Glibc module does not show: O_PATH, statx, fchmodat2 and d_name.
+#pragma once
+
+#include <dirent.h>
+#include <stdint.h>
+
+// What an inode is, and on which mount it was found. `mount` is 0 before Linux 5.8.
+struct agentd_entry {
+  uint32_t mode;
+  uint32_t owner;
+  uint32_t links;
+  uint64_t device;
+  uint64_t mount;
+};
+
+// Holds on to an inode without opening it for real: no FIFO waits, no device wakes, no symlink is followed.
+int agentd_entry_hold(int directory, const char *name);
+// Describes an entry of a directory, a symlink as itself; with an empty name, what the descriptor holds.
+int agentd_entry_describe(int directory, const char *name, struct agentd_entry *entry);
+// Sets the mode of what the descriptor holds. Needs Linux 6.6: -ENOSYS elsewhere, or what a seccomp filter says.
+int agentd_entry_set_mode(int held, uint32_t mode);
+// Returns 1 and a name that is good until the next call, 0 at the end. "." and ".." are left out.
+int agentd_directory_next(DIR *stream, const char **name);

@@ -1,0 +1,152 @@
+// A session's record on disk: where its parts are, how it is made, written and published.
+
+internal import Glibc
+public import Reactor
+internal import SystemPackage
+
+/// A record, by its directory `{audit_root}/{profile}/{session_id}`:
+///
+///     runa/                 what the agent leaves; open to every user of the container while it runs
+///     agentd/session.json   what agentd knows of the session; read-only once the record is complete
+///     agentd/console.log    what the session printed, in podman's k8s-file format
+///
+/// The directories around `runa/` are this user's only, so that nobody else on the host reaches it. They stay
+/// writable for this user: replacing session.json inside `agentd/` is the last thing that happens to a record.
+///
+/// Every function waits for the disk: call it on the worker, never on the loop.
+public struct Record: Sendable, Hashable {
+  /// The record's directory.
+  public let path: String
+
+  /// A record that is there already.
+  public init(path: String) {
+    self.path = FilePath(path).string
+  }
+
+  /// The directory that the session writes to.
+  public var runaPath: String { return "\(path)/runa" }
+  /// The file that podman logs to.
+  public var consoleLogPath: String { return "\(path)/agentd/\(Record.consoleLogName)" }
+  /// The file that says what the session was and how it ended.
+  public var metadataPath: String { return "\(path)/agentd/\(Record.metadataName)" }
+
+  static let consoleLogName = "console.log"
+  static let metadataName = "session.json"
+  /// One name for all: a daemon that died in mid-write leaves no more than one, and the next write removes it.
+  static let temporaryMetadataName = ".session.json.new"
+}
+
+// MARK: - Making
+
+extension Record {
+  /// Shows that records can be made below the audit root, which is made where it is missing: writes a file
+  /// there, to the disk, and removes it.
+  public static func proveWritable(auditRoot: String) throws(AuditError) {
+    let root = try Directory.openOrMake(FilePath(auditRoot))
+    let name = ".agentd-probe-\(getpid())"
+    // A daemon with our number may have died here: in a container it is 1 every time.
+    try root.remove(name)
+    try root.create(name, mode: 0o600, content: Array("agentd can write here\n".utf8))
+    try root.remove(name)
+    try root.sync()
+  }
+
+  /// Makes the record of a session that starts, to the disk. Throws `.collision` when its directory is there
+  /// already; where anything else fails, nothing of the record is left.
+  public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
+    for name in [metadata.profile, metadata.sessionID] where FilePath.Component(name)?.kind != .regular {
+      throw .unusableName(name)
+    }
+    let root = try Directory.openOrMake(FilePath(auditRoot))
+    if try root.make(metadata.profile, mode: 0o700) { try root.sync() }
+    // Made by an earlier session or by hand: closed to others all the same.
+    try root.setMode(0o700, of: metadata.profile)
+    let profile = try root.open(metadata.profile)
+    let record = Record(path: profile.path(of: metadata.sessionID))
+    guard try profile.make(metadata.sessionID, mode: 0o700) else { throw .collision(record: record.path) }
+    do {
+      try record.fill(try profile.open(metadata.sessionID), metadata)
+      try profile.sync()
+    } catch {
+      record.discard(from: profile)
+      throw error
+    }
+    return record
+  }
+
+  private func fill(_ directory: consuming Directory, _ metadata: Metadata) throws(AuditError) {
+    _ = try directory.make("agentd", mode: 0o700)
+    _ = try directory.make("runa", mode: 0o777)
+    try directory.open("agentd").create(Record.consoleLogName, mode: 0o600, content: [])
+    try write(metadata, readOnly: false)
+    try directory.sync()
+  }
+
+  /// Removes what `fill` may have made, and nothing else; what cannot be removed is left for the operator.
+  private func discard(from profile: borrowing Directory) {
+    let name = FilePath(path).lastComponent?.string ?? ""
+    if let directory = try? profile.open(name) {
+      if let agentd = try? directory.open("agentd") {
+        for file in [Record.consoleLogName, Record.metadataName] { try? agentd.remove(file) }
+      }
+      for folder in ["agentd", "runa"] { try? directory.remove(folder, flags: AT_REMOVEDIR) }
+    }
+    try? profile.remove(name, flags: AT_REMOVEDIR)
+  }
+}
+
+// MARK: - Writing
+
+extension Record {
+  /// Replaces session.json: whoever reads it finds the old content or the new one, whole, even after a crash.
+  public func write(_ metadata: Metadata, readOnly: Bool) throws(AuditError) {
+    let agentd = try Directory(path: path).open("agentd")
+    let content: [UInt8]
+    do {
+      content = try metadata.json()
+    } catch {
+      throw .unencodable(path: metadataPath, reason: String(describing: error))
+    }
+    let temporary = Record.temporaryMetadataName
+    try agentd.remove(temporary)
+    try agentd.create(temporary, mode: readOnly ? 0o444 : 0o600, content: content)
+    do {
+      try agentd.rename(temporary, to: Record.metadataName)
+    } catch {
+      try? agentd.remove(temporary)
+      throw error
+    }
+    try agentd.sync()
+  }
+
+  /// Completes a sealed record with its last session.json, read-only. Nothing happens to a record after that.
+  public func publish(_ metadata: Metadata) throws(AuditError) {
+    let agentd = try Directory(path: path).open("agentd")
+    // Sealing ends with console.log, so its mode stands for the whole record.
+    let log = try Entry(
+      describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
+    guard log.type == S_IFREG, log.permissions == Sealing.fileMode else { throw .notSealed(record: path) }
+    try write(metadata, readOnly: true)
+  }
+
+  /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept
+  /// to one line: control characters in it become spaces.
+  public func appendToConsole(_ sentence: String, at time: Timestamp) throws(AuditError) {
+    let line = String(String.UnicodeScalarView(sentence.unicodeScalars.map { isControl($0) ? " " : $0 }))
+    let agentd = try Directory(path: path).open("agentd")
+    let log = try openDescriptor(
+      Record.consoleLogName, in: agentd.descriptor.raw, O_RDWR | O_APPEND, path: consoleLogPath)
+    // A log writer that was killed may have left half a line.
+    let start = try endsInMidLine(log.raw) ? "\n" : ""
+    let text = "\(start)\(time.rfc3339Nanoseconds) stderr F agentd: \(line)\n"
+    try writeAll(Array(text.utf8), to: log.raw, path: consoleLogPath)
+  }
+
+  private func endsInMidLine(_ log: Int32) throws(AuditError) -> Bool {
+    let size = try call("lseek", consoleLogPath) { Int(lseek(log, 0, SEEK_END)) }
+    guard size > 0 else { return false }
+    var last: UInt8 = 0
+    let count = try call("read", consoleLogPath) { pread(log, &last, 1, off_t(size - 1)) }
+    return count == 1 && last != UInt8(ascii: "\n")
+  }
+}

@@ -1,0 +1,75 @@
+// Sealing a record: everything but session.json becomes read-only, in steps that the worker can put other jobs
+// between.
+
+internal import Glibc
+internal import Synchronization
+
+/// The sealing of one record. Its container must be gone.
+///
+/// A first pass looks at the whole tree and refuses it, unchanged, when something in it must not be sealed. The
+/// second pass seals: directories become 0555 before they are read, everything else 0444, symlinks stay as they
+/// are. Every entry is held by a descriptor before it is judged, and is changed through that descriptor, so what
+/// was judged is what is changed, whatever happens to its name meanwhile.
+///
+/// Only console.log and `runa/` itself are waited for until they are on the disk. That commits the journal the
+/// other modes are in; waiting for each file would cost a disk access a file, and syncfs would wait for whatever
+/// every other session writes to that file system.
+///
+/// Every function waits for the disk: call it on the worker, never on the loop.
+public final class Sealing: Sendable {
+  /// How deep directories may be nested in a record, `runa/` included; each level holds one descriptor.
+  public static let depthLimit = 256
+  /// The mode of a sealed directory.
+  static let directoryMode: mode_t = 0o555
+  /// The mode of everything else that is sealed.
+  static let fileMode: mode_t = 0o444
+
+  private enum State {
+    case walking(SealingWalk)
+    case finished
+    case failed(AuditError)
+  }
+
+  private let state: Mutex<State>
+
+  /// Opens the record and changes nothing yet.
+  public convenience init(record: Record) throws(AuditError) {
+    try self.init(record: record, actingAs: geteuid())
+  }
+
+  /// `user` decides whether ownership is a reason to stop: root, also that of a user namespace, seals for all.
+  init(record: Record, actingAs user: uid_t) throws(AuditError) {
+    state = Mutex(.walking(try SealingWalk(record: record, user: user)))
+  }
+
+  /// Handles at most this many entries and tells whether the record is sealed. After an error the sealing is
+  /// over, and every further step throws the same error; a new `Sealing` starts from the beginning.
+  public func step(entries: Int) throws(AuditError) -> Bool {
+    precondition(entries > 0, "a step that handles no entry never ends")
+    return try state.withLock { (state: inout sending State) throws(AuditError) -> Bool in
+      switch state {
+      case .finished:
+        return true
+      case .failed(let error):
+        throw error
+      case .walking(let walk):
+        do throws(AuditError) {
+          for _ in 0..<entries {
+            guard try walk.advance() else { continue }
+            state = .finished
+            return true
+          }
+          return false
+        } catch {
+          state = .failed(error)
+          throw error
+        }
+      }
+    }
+  }
+
+  /// Seals the record in one go: for `podman unshare`, where nothing else waits.
+  public func sealCompletely() throws(AuditError) {
+    while try !step(entries: 1024) {}
+  }
+}

@@ -1,0 +1,227 @@
+// How a record is made, written and published.
+
+import FoundationEssentials
+import Glibc
+import Reactor
+import Testing
+
+@testable import Audit
+
+@Suite("Record")
+struct RecordTests {
+  @Test("the modes of a new record are exact under any umask", arguments: [0o000, 0o022, 0o077, 0o777])
+  func modes(mask: mode_t) throws {
+    let scratch = try Scratch()
+    let record = try withUmask(mask) { try scratch.record() }
+    let directories = [scratch.auditRoot, "\(scratch.auditRoot)/site-builder", record.path]
+    for directory in directories + ["\(record.path)/agentd"] { #expect(mode(directory) == 0o700) }
+    #expect(mode(record.runaPath) == 0o777)
+    #expect(mode(record.consoleLogPath) == 0o600)
+    #expect(mode(record.metadataPath) == 0o600)
+  }
+
+  @Test("the modes of a new record are exact for a user who is not root")
+  func modesOfOrdinaryUser() throws {
+    let scratch = try Scratch()
+    try check("chmod", chmod(scratch.path, 0o777))
+    let record = try asOrdinaryUser { _ in try scratch.record() }
+    #expect(mode(record.path) == 0o700)
+    #expect(mode(record.runaPath) == 0o777)
+    #expect(mode(record.consoleLogPath) == 0o600)
+  }
+
+  @Test("a new record holds an empty console.log, the metadata of the start, and nothing else")
+  func content() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    #expect(record.path == "\(scratch.auditRoot)/site-builder/0123456789abcdef")
+    #expect(try names(in: record.path) == ["agentd", "runa"])
+    #expect(try names(in: record.runaPath) == [])
+    #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
+    #expect(try read(record.consoleLogPath) == "")
+    #expect(try read(record.metadataPath) == String(decoding: try Metadata.example().json(), as: UTF8.self))
+    #expect(try scratch.openDescriptors() == 0)
+  }
+
+  @Test("an audit root that is there keeps its mode, a profile's directory in it is closed to others")
+  func existing() throws {
+    let scratch = try Scratch()
+    try makeDirectory(scratch.auditRoot, mode: 0o750)
+    try makeDirectory("\(scratch.auditRoot)/site-builder", mode: 0o755)
+    _ = try scratch.record()
+    #expect(mode(scratch.auditRoot) == 0o750)
+    #expect(mode("\(scratch.auditRoot)/site-builder") == 0o700)
+  }
+
+  @Test("a second record of the same id is refused and the first is left as it was")
+  func collision() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    try write("kept", to: "\(record.runaPath)/file")
+    var other = Metadata.example()
+    other.repoURL = "https://example.org/other.git"
+    #expect(throws: AuditError.collision(record: record.path)) {
+      try Record.create(auditRoot: scratch.auditRoot, metadata: other)
+    }
+    #expect(try read("\(record.runaPath)/file") == "kept")
+    #expect(try read(record.metadataPath).contains("team/site.git"))
+  }
+
+  @Test("a name that would leave the audit root is refused", arguments: ["", ".", "..", "a/b", "/a"])
+  func unusableName(name: String) throws {
+    let scratch = try Scratch()
+    #expect(throws: AuditError.unusableName(name)) {
+      try Record.create(auditRoot: scratch.auditRoot, metadata: .example(name))
+    }
+    #expect(mode(scratch.auditRoot) == nil)
+  }
+
+  @Test("a profile's directory that is a symlink is refused")
+  func symlinkedProfile() throws {
+    let scratch = try Scratch()
+    try makeDirectory(scratch.auditRoot)
+    try makeDirectory("\(scratch.path)/elsewhere")
+    try check("symlink", symlink("\(scratch.path)/elsewhere", "\(scratch.auditRoot)/site-builder"))
+    let error = #expect(throws: AuditError.self) { try scratch.record() }
+    let path = "\(scratch.auditRoot)/site-builder"
+    #expect(error == .system(call: "chmod", path: path, code: ELOOP))
+    #expect(mode("\(scratch.path)/elsewhere") == 0o755)
+  }
+
+  @Test("a record that cannot be completed is removed again")
+  func incomplete() throws {
+    let scratch = try Scratch()
+    // The root can still be named in one system call, what is in it cannot: writing session.json fails.
+    let long = String(repeating: "x", count: 200)
+    var root = scratch.path
+    while root.utf8.count < 3_850 {
+      root += "/" + long
+      try makeDirectory(root)
+    }
+    root += "/" + String(repeating: "x", count: 4_090 - root.utf8.count - 1)
+    try makeDirectory(root)
+    let error = #expect(throws: AuditError.self) {
+      try Record.create(auditRoot: root, metadata: .example())
+    }
+    guard case .system("open", _, ENAMETOOLONG) = error else {
+      Issue.record("another error: \(String(describing: error))")
+      return
+    }
+    #expect(try names(in: root) == ["site-builder"])
+    let profile = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    defer { close(profile) }
+    try check("rmdir of an empty profile", unlinkat(profile, "site-builder", AT_REMOVEDIR))
+  }
+
+  @Test("a writable audit root is made, proven and left empty")
+  func proveWritable() throws {
+    let scratch = try Scratch()
+    let root = "\(scratch.path)/a/b/audit/"
+    try Record.proveWritable(auditRoot: root)
+    try Record.proveWritable(auditRoot: root)
+    for directory in ["a", "a/b", "a/b/audit"] { #expect(mode("\(scratch.path)/\(directory)") == 0o700) }
+    #expect(try names(in: root) == [])
+  }
+
+  @Test("an audit root that cannot be written to is told with what to do")
+  func notWritable() throws {
+    let scratch = try Scratch()
+    try makeDirectory(scratch.auditRoot, mode: 0o555)
+    let error = #expect(throws: AuditError.self) {
+      try asOrdinaryUser { _ in try Record.proveWritable(auditRoot: scratch.auditRoot) }
+    }
+    #expect(error?.description.contains("give the daemon's user access to it") == true)
+    try write("", to: "\(scratch.path)/file")
+    #expect(throws: AuditError.system(call: "open", path: "\(scratch.path)/file", code: ENOTDIR)) {
+      try Record.proveWritable(auditRoot: "\(scratch.path)/file")
+    }
+  }
+
+  @Test("session.json is replaced whole: who has the old one open keeps it, and no other file is left")
+  func replaced() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    let old = try #require(FileManager.default.contents(atPath: record.metadataPath))
+    let held = open(record.metadataPath, O_RDONLY | O_CLOEXEC)
+    defer { close(held) }
+    // A daemon died in mid-write.
+    try write("{ half", to: "\(record.path)/agentd/\(Record.temporaryMetadataName)")
+    var metadata = Metadata.example()
+    metadata.commit = "4b825dc"
+    try record.write(metadata, readOnly: false)
+    var buffer = [UInt8](repeating: 0, count: old.count + 1)
+    let count = read(held, &buffer, buffer.count)
+    #expect(buffer.prefix(count).elementsEqual(old))
+    #expect(try read(record.metadataPath).contains(#""commit" : "4b825dc""#))
+    #expect(mode(record.metadataPath) == 0o600)
+    #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
+  }
+
+  @Test("a write that fails leaves the old session.json")
+  func failedWrite() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    let old = try read(record.metadataPath)
+    try makeDirectory("\(record.path)/agentd/\(Record.temporaryMetadataName)")
+    #expect(throws: AuditError.self) { try record.write(.example("ffffffffffffffff"), readOnly: false) }
+    #expect(try read(record.metadataPath) == old)
+  }
+
+  @Test("agentd's own lines are in podman's format, one line each, whatever is in the sentence")
+  func console() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    let time = Timestamp(nanosecondsSinceEpoch: 1_795_406_706_789_012_345)
+    try record.appendToConsole("first", at: time)
+    try record.appendToConsole("a\nb\u{1b}[2Jc\r\u{2028}d", at: time)
+    #expect(
+      try read(record.consoleLogPath) == """
+        2026-11-23T04:05:06.789012345Z stderr F agentd: first
+        2026-11-23T04:05:06.789012345Z stderr F agentd: a b [2Jc  d
+
+        """)
+    #expect(mode(record.consoleLogPath) == 0o600)
+  }
+
+  @Test("a line follows half a line that a killed writer left on a line of its own")
+  func consoleAfterHalfALine() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    try write("2026-11-23T04:05:06.7Z stdout F cut", to: record.consoleLogPath)
+    try record.appendToConsole("gone", at: Timestamp(nanosecondsSinceEpoch: 0))
+    #expect(
+      try read(record.consoleLogPath) == """
+        2026-11-23T04:05:06.7Z stdout F cut
+        1970-01-01T00:00:00.000000000Z stderr F agentd: gone
+
+        """)
+  }
+
+  @Test("a record is published only after it was sealed, and then session.json is read-only too")
+  func publish() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    var metadata = Metadata.example()
+    metadata.outcome = "success"
+    #expect(throws: AuditError.notSealed(record: record.path)) { try record.publish(metadata) }
+    let sealing = try Sealing(record: record)
+    while try !sealing.step(entries: 1) {
+      #expect(throws: AuditError.notSealed(record: record.path)) { try record.publish(metadata) }
+    }
+    #expect(mode(record.metadataPath) == 0o600)
+    #expect(try !read(record.metadataPath).contains("outcome"))
+    try record.publish(metadata)
+    #expect(mode(record.metadataPath) == 0o444)
+    #expect(try read(record.metadataPath).contains(#""outcome" : "success""#))
+    #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
+    #expect(mode(record.path) == 0o700)
+    #expect(try scratch.openDescriptors() == 0)
+  }
+
+  @Test("a sentence about a path that an agent chose stays one printable line")
+  func errorText() {
+    let error = AuditError.multipleLinks(record: "/audit/p/1", path: "runa/a\n\u{1b}[31mb")
+    #expect(error.description.contains(#"'runa/a\n\u{1B}[31mb'"#))
+    #expect(!error.description.contains("\n"))
+  }
+}
