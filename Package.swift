@@ -39,7 +39,7 @@ let package = Package(
     .executableTarget(
       name: "agentd",
       dependencies: [
-        "Daemon", "Control", "Sessions", "Audit", "Profiles", "Reactor", logging,
+        "Daemon", "Control", "Engine", "Audit", "Profiles", "Reactor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/agentd", swiftSettings: settings),

@@ -57,7 +57,8 @@ public final class Connection {
       stream.close()
     } catch StreamError.timedOut {
       await send(
-        .refused(reason: "No request came within \(Self.requestPatience.components.seconds) s: connect again."))
+        .refused(
+          reason: "No request came within \(Self.requestPatience.components.seconds) s: connect again."))
       stream.close()
     } catch {
       stream.close()

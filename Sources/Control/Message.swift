@@ -164,12 +164,16 @@ struct FrameError: Error {
 /// Encodes a message as one line, its newline included.
 func encodeLine<Body: Codable>(_ body: Body) -> [UInt8] {
   // The messages are plain values of strings and numbers: there is nothing in them that JSON cannot hold.
-  guard let data = try? JSONEncoder().encode(Frame(body)) else { preconditionFailure("a message cannot be encoded") }
+  guard let data = try? JSONEncoder().encode(Frame(body)) else {
+    preconditionFailure("a message cannot be encoded")
+  }
   return Array(data) + [UInt8(ascii: "\n")]
 }
 
 /// Decodes one line, without its newline.
-func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: String) throws(FrameError) -> Body {
+func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: String) throws(FrameError)
+  -> Body
+{
   let data = Data(line)
   guard let greeting = try? JSONDecoder().decode(Greeting.self, from: data) else {
     throw FrameError(sentence: "The \(peer) sent something that is not a message of agentd.")
@@ -179,7 +183,8 @@ func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: S
     let name = build ? String(greeting.build.prefix(40)) : "?"
     throw FrameError(
       sentence: "The \(peer) is another build of agentd (\(name), protocol \(greeting.protocol); this one is "
-        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary.")
+        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary."
+    )
   }
   guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: data) else {
     throw FrameError(sentence: "The \(peer) sent a message that this build of agentd does not know.")

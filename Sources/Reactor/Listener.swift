@@ -2,7 +2,7 @@
 
 internal import CSupport
 internal import Glibc
-internal import SystemPackage
+public import SystemPackage
 
 /// Accepts connections on a Unix socket whose file only its owner may open.
 @Loop
@@ -76,5 +76,16 @@ extension Stream {
   public static func connect(to path: String) throws(SystemError) -> Stream {
     let raw = try SystemError.check("connect \(path)", agentd_unix_connect(path))
     return try Stream(Descriptor(owning: raw))
+  }
+}
+
+/// Looking at a Unix socket without using it.
+public enum UnixSocket {
+  /// Connects and hangs up: nil when somebody listens at `path`, else why not (ECONNREFUSED when nobody does).
+  public static func probe(_ path: String) -> Errno? {
+    let result = agentd_unix_connect(path)
+    guard result >= 0 else { return Errno(rawValue: -result) }
+    _ = Descriptor(owning: result)
+    return nil
   }
 }

@@ -43,8 +43,20 @@ public actor Loop {
     Task(executorPreference: executor) { await body() }
   }
 
+  /// Runs `body` on the loop: now when this is its thread already, soon otherwise.
+  public nonisolated static func perform(_ body: @escaping @Sendable @Loop () -> Void) {
+    if executor.isOnLoop {
+      assumeIsolated(body)
+    } else {
+      spawn { body() }
+    }
+  }
+
   /// Now, by the monotonic clock.
   public static var now: Instant { Instant(nanoseconds: agentd_monotonic()) }
+
+  /// Now, by the wall clock: for records and logs, never to measure with.
+  public static var wallClock: Timestamp { Timestamp(nanosecondsSinceEpoch: agentd_realtime()) }
 
   /// Runs `body`, which belongs to the loop, from code that is on the loop's thread without the compiler knowing.
   nonisolated static func assumeIsolated<Result, Failure: Error>(

@@ -25,6 +25,20 @@ public final class Process {
     watch = try Watch(raw, .read) { [weak self] ready in self?.examine(hungUp: ready.contains(.hangup)) }
   }
 
+  /// The process id of a process's parent now; nil when there is no such process.
+  public static func parent(of pid: Int32) -> Int32? {
+    let raw = open("/proc/\(pid)/stat", O_RDONLY | O_CLOEXEC)
+    guard raw >= 0 else { return nil }
+    let file = Descriptor(owning: raw)
+    let bytes = [UInt8](unsafeUninitializedCapacity: 1024) { buffer, filled in
+      filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+    }
+    // proc(5): "pid (comm) state ppid …", and comm may hold anything, parentheses included.
+    guard let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+    let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " "))
+    return fields.count > 1 ? Int32(String(decoding: fields[1], as: UTF8.self)) : nil
+  }
+
   /// Whether it has ended.
   public var hasEnded: Bool { ended.isOpen }
 

@@ -43,7 +43,7 @@ public final class Worker: Sendable {
   /// Runs `body` on the worker and returns or throws what it did.
   @Loop
   public func run<Value: Sendable, Failure: Error>(
-    throwing body: @escaping @Sendable () throws(Failure) -> Value
+    _ body: @escaping @Sendable () throws(Failure) -> Value
   ) async throws(Failure) -> Value {
     let result: Result<Value, Failure> = await run {
       do throws(Failure) { return .success(try body()) } catch { return .failure(error) }

@@ -1,1 +1,0 @@
-// Keeps the place of this room until its first file is written.

@@ -1,0 +1,144 @@
+// The daemon's log: one event a line on stderr, for machines or for people.
+
+internal import FoundationEssentials
+public import Logging
+public import Reactor
+
+/// How the log is written and how much of it.
+public struct LogSettings: Sendable {
+  /// Whether lines are for people instead of machines.
+  var isPretty = false
+  /// The level of what has none of its own.
+  var level: Logger.Level = .info
+  /// Levels by label.
+  var levels: [String: Logger.Level] = [:]
+
+  /// Reads AGENTD_LOG_FORMAT (`json` or `pretty`) and AGENTD_LOG (`info`, or `info,runner=debug`).
+  ///
+  /// - Throws: `StartFailure` for a word that is neither.
+  public init(environment: [String: String]) throws(StartFailure) {
+    switch environment["AGENTD_LOG_FORMAT"] ?? "" {
+    case "", "json": isPretty = false
+    case "pretty": isPretty = true
+    case let other: throw StartFailure("AGENTD_LOG_FORMAT is \"\(other)\": set it to json or pretty.")
+    }
+    for part in (environment["AGENTD_LOG"] ?? "").split(separator: ",") {
+      let words = part.split(separator: "=", maxSplits: 1)
+      guard let name = words.last, let level = Logger.Level(rawValue: name.lowercased()) else {
+        let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+        throw StartFailure(
+          "AGENTD_LOG holds \"\(part)\": use one of \(levels), or LABEL=LEVEL, with commas between.")
+      }
+      if words.count == 2 { levels[String(words[0])] = level } else { self.level = level }
+    }
+  }
+}
+
+/// Writes events to stderr without ever blocking the loop: what nobody reads is kept up to a limit, then dropped.
+public struct EventLog: LogHandler {
+  /// Bytes kept while nobody reads.
+  private static let bufferLimit = 1 << 20
+  /// The one sink of the process.
+  @Loop public static let output = InheritedOutput(2, limit: bufferLimit)
+
+  private let label: String
+  private let isPretty: Bool
+  /// Added to every event.
+  public var metadata: Logger.Metadata = [:]
+  /// Events below it are not written.
+  public var logLevel: Logger.Level
+
+  /// Makes every logger of the process write here. To be called once.
+  public static func install(_ settings: LogSettings) {
+    LoggingSystem.bootstrap { label in
+      EventLog(
+        label: label, isPretty: settings.isPretty, metadata: [:],
+        logLevel: settings.levels[label] ?? settings.level)
+    }
+  }
+
+  /// One piece of metadata.
+  public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  /// Writes one event.
+  public func log(event: LogEvent) {
+    let facts = metadata.merging(event.metadata ?? [:]) { $1 }
+    let name = event.message.description
+    let (label, isPretty, level) = (label, isPretty, event.level)
+    Loop.perform {
+      let time = Loop.wallClock.rfc3339
+      let line =
+        isPretty
+        ? Self.pretty(time: time, level: level, name: name, facts: facts)
+        : Self.json(time: time, level: level, label: label, name: name, facts: facts)
+      let dropped = Self.output.takeDroppedBytes()
+      if dropped > 0 {
+        let facts: Logger.Metadata = ["bytes": .stringConvertible(dropped)]
+        let name = "agentd.log_dropped"
+        let note =
+          isPretty
+          ? Self.pretty(time: time, level: .warning, name: name, facts: facts)
+          : Self.json(time: time, level: .warning, label: label, name: name, facts: facts)
+        Self.output.post(Array((note + "\n").utf8))
+      }
+      Self.output.post(Array((line + "\n").utf8))
+    }
+  }
+
+  static func pretty(time: String, level: Logger.Level, name: String, facts: Logger.Metadata) -> String {
+    let words = facts.sorted { $0.key < $1.key }.map { key, value in
+      let text = value.description
+      let isPlain =
+        !text.isEmpty && text.unicodeScalars.allSatisfy { $0 > " " && $0 < "\u{7f}" && $0 != "\"" }
+      return " \(key)=\(isPlain ? text : text.debugDescription)"
+    }
+    let column = level.rawValue.uppercased().padding(to: 8)
+    return "\(time) \(column) \(name)\(words.joined())"
+  }
+
+  static func json(time: String, level: Logger.Level, label: String, name: String, facts: Logger.Metadata)
+    -> String
+  {
+    var object: [String: Value] = facts.mapValues(Value.init)
+    object["timestamp"] = .text(time)
+    object["level"] = .text(level.rawValue)
+    object["label"] = .text(label)
+    object["event"] = .text(name)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(object) else { return "{\"event\":\"agentd.log_failed\"}" }
+    return String(decoding: data, as: UTF8.self)
+  }
+
+  private enum Value: Encodable {
+    case text(String)
+    case number(Int64)
+    case flag(Bool)
+
+    init(_ value: Logger.Metadata.Value) {
+      switch value {
+      case .stringConvertible(let number as any BinaryInteger): self = .number(Int64(clamping: number))
+      case .stringConvertible(let flag as Bool): self = .flag(flag)
+      case .string, .stringConvertible, .array, .dictionary: self = .text(value.description)
+      }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      switch self {
+      case .text(let text): try container.encode(text)
+      case .number(let number): try container.encode(number)
+      case .flag(let flag): try container.encode(flag)
+      }
+    }
+  }
+}
+
+extension String {
+  fileprivate func padding(to width: Int) -> String {
+    self + String(repeating: " ", count: max(0, width - count))
+  }
+}

@@ -1,0 +1,142 @@
+// Runs podman as a child process, a few at a time, each with a deadline.
+
+public import Reactor
+
+/// podman did not do what it was asked. One clause that reads on after what was asked.
+public struct EngineError: Error, Sendable, CustomStringConvertible {
+  /// Why, in podman's words where it has any.
+  public let description: String
+
+  /// - Parameter description: why.
+  public init(description: String) { self.description = description }
+}
+
+/// The containers and images of one podman, as this daemon uses them.
+@Loop
+public final class Containers {
+  /// podman processes at once. More of them only contend for podman's locks: 60 at once finish fewer sessions a
+  /// second than 4 at once, at 35 MB each.
+  public static let processLimit = 4
+  /// How long a launch may take. podman itself needs a tenth of a second, under load some seconds.
+  static let launchDeadline: Duration = .seconds(120)
+  /// How long a question, a removal or a sealing may take.
+  static let commandDeadline: Duration = .seconds(120)
+
+  let podman: Podman
+  let worker: Worker
+  private let environment: [String]
+  private let gate = Semaphore(permits: processLimit)
+  private lazy var removals = Removals(self)
+  private lazy var imageStore = Images(self)
+
+  /// - Parameters:
+  ///   - podman: the program, by its absolute path.
+  ///   - environment: its whole environment, as NAME=value. It must hold no secret of any profile.
+  ///   - worker: for what waits for a disk.
+  public init(podman: Podman, environment: [String], worker: Worker) {
+    self.podman = podman
+    self.environment = environment
+    self.worker = worker
+  }
+
+  /// Asks podman where its store is, which also shows whether podman works at all.
+  public func probe() async throws(EngineError) {
+    let output = try await answer(podman.store)
+    guard let store = Store(parsing: output) else {
+      throw EngineError(
+        description: "podman info printed something that is not understood: \(output.prefix(200))")
+    }
+    imageStore.indexPath = "\(store.root)/\(store.driver)-images/images.json"
+  }
+
+  /// Starts a container and returns when it runs.
+  public func launch(_ launch: ContainerLaunch) async throws(LaunchFailure) {
+    let result: CommandResult
+    do throws(EngineError) {
+      result = try await run(podman.run(launch), deadline: Self.launchDeadline)
+    } catch {
+      throw .other(error.description)
+    }
+    guard !result.timedOut else {
+      throw .other("it took longer than \(Self.launchDeadline.components.seconds) s and was killed")
+    }
+    guard result.succeeded else {
+      throw LaunchFailure(exitCode: result.status.code, stderr: Self.text(result.standardError))
+    }
+  }
+
+  /// What an image reference means now; pulls the image when it is missing.
+  public func image(_ reference: String) async throws(EngineError) -> ImageIdentity {
+    try await imageStore.resolve(reference)
+  }
+
+  /// Forgets what a reference meant: an image was not where it had been.
+  public func forgetImage(_ reference: String) { imageStore.forget(reference) }
+
+  /// Removes a container with its anonymous volumes, killing it when it still runs. A container that does not exist
+  /// is removed already.
+  public func remove(_ name: ContainerName) async throws(EngineError) {
+    try await removals.remove(name)
+  }
+
+  /// How a container ended, for kernels that do not tell. nil when podman knows no such container.
+  public func exit(of name: ContainerName) async throws(EngineError) -> ContainerExit? {
+    let result = try await run(podman.containerExit(name))
+    return result.succeeded ? ContainerExit(parsing: Self.text(result.standardOutput)) : nil
+  }
+
+  /// All containers of the daemon with this id (8 hex digits).
+  public func list(daemon: String) async throws(EngineError) -> [ListedContainer] {
+    guard let prefix = ContainerName.prefix(daemon: daemon) else {
+      preconditionFailure("a daemon's id has 8 hex digits")
+    }
+    return ListedContainer.parse(try await answer(podman.list(prefix: prefix)), daemon: daemon)
+  }
+
+  /// Runs a program as root of the user namespace in which this user's containers live.
+  public func unshare(_ words: [String], deadline: Duration) async throws(EngineError) -> CommandResult {
+    try await run(podman.unshare(words), deadline: deadline)
+  }
+
+  // MARK: Running podman
+
+  /// Runs podman when its turn comes.
+  func run(
+    _ arguments: [String], deadline: Duration = commandDeadline, captureLimit: Int = 1 << 20
+  ) async throws(EngineError) -> CommandResult {
+    try await gate.withPermit { () async throws(EngineError) in
+      try await runOutsideGate(arguments, deadline: deadline, captureLimit: captureLimit)
+    }
+  }
+
+  /// Runs podman at once, however many others run: for what takes long and waits for others, a pull.
+  func runOutsideGate(
+    _ arguments: [String], deadline: Duration, captureLimit: Int = 1 << 16
+  ) async throws(EngineError) -> CommandResult {
+    do throws(SystemError) {
+      return try await Command(
+        executable: podman.executable, arguments: arguments, environment: environment, deadline: deadline,
+        captureLimit: captureLimit
+      ).run()
+    } catch {
+      throw EngineError(description: "podman could not be started (\(error))")
+    }
+  }
+
+  /// Runs podman and returns what it printed; anything but success is an error in its words.
+  func answer(_ arguments: [String]) async throws(EngineError) -> String {
+    let result = try await run(arguments)
+    guard result.succeeded else { throw Self.failure(of: arguments, result) }
+    return Self.text(result.standardOutput)
+  }
+
+  static func failure(of arguments: [String], _ result: CommandResult) -> EngineError {
+    let what = "podman \(arguments.prefix(while: { !$0.hasPrefix("-") }).prefix(2).joined(separator: " "))"
+    guard !result.timedOut else { return EngineError(description: "\(what) took too long and was killed") }
+    let words = LaunchFailure.lastWords(text(result.standardError))
+    return EngineError(
+      description: words.isEmpty ? "\(what) ended with \(result.status)" : "\(what): \(words)")
+  }
+
+  static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+}

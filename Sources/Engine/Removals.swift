@@ -1,0 +1,73 @@
+// Removes containers, those that come due together by one podman process.
+
+internal import Reactor
+
+/// Collects removals while one runs, and hands all of them to the next.
+///
+/// Three containers in one `podman rm` take 64 ms, one takes 38 ms. The first is never kept waiting for others.
+@Loop
+final class Removals {
+  /// Names in one command: far below the bound on a command line, and a bound on what one failure holds up.
+  private static let batchLimit = 64
+  /// How often a container that could not be removed is tried again by itself.
+  private static let attemptLimit = 3
+  private static let attemptPause: Duration = .seconds(1)
+
+  private struct Wish {
+    let name: ContainerName
+    let continuation: CheckedContinuation<Result<Void, EngineError>, Never>
+  }
+
+  private unowned let containers: Containers
+  private var waiting: [Wish] = []
+  private var isRunning = false
+
+  init(_ containers: Containers) { self.containers = containers }
+
+  func remove(_ name: ContainerName) async throws(EngineError) {
+    let result = await withCheckedContinuation { continuation in
+      waiting.append(Wish(name: name, continuation: continuation))
+      if !isRunning {
+        isRunning = true
+        Loop.spawn { await self.work() }
+      }
+    }
+    try result.get()
+  }
+
+  private func work() async {
+    while !waiting.isEmpty {
+      let batch = Array(waiting.prefix(Self.batchLimit))
+      waiting.removeFirst(batch.count)
+      do throws(EngineError) {
+        try await removeAll(batch.map(\.name))
+        for wish in batch { wish.continuation.resume(returning: .success(())) }
+      } catch {
+        // One that cannot be removed must not decide over the others.
+        for wish in batch {
+          Loop.spawn { wish.continuation.resume(returning: await self.removeAlone(wish.name)) }
+        }
+      }
+    }
+    isRunning = false
+  }
+
+  private func removeAll(_ names: [ContainerName]) async throws(EngineError) {
+    _ = try await containers.answer(containers.podman.remove(names))
+  }
+
+  /// Removing is safe to repeat: `--ignore` makes a container that has gone a success.
+  private func removeAlone(_ name: ContainerName) async -> Result<Void, EngineError> {
+    var last = EngineError(description: "podman rm was not tried")
+    for attempt in 0..<Self.attemptLimit {
+      if attempt > 0 { await Timer.sleep(Self.attemptPause) }
+      do throws(EngineError) {
+        try await removeAll([name])
+        return .success(())
+      } catch {
+        last = error
+      }
+    }
+    return .failure(last)
+  }
+}

@@ -1,0 +1,100 @@
+// Writing to a descriptor that others share, stdout or stderr, without ever waiting in the write.
+
+internal import Glibc
+
+/// Keeps what the reader of a terminal or pipe does not take, up to a limit, and writes it when it does.
+///
+/// The descriptor's O_NONBLOCK flag is left alone: it belongs to every process that shares the open file. A write of
+/// at most a page to something that poll(2) calls writable does not block.
+@Loop
+public final class InheritedOutput {
+  private static let chunk = 4096
+
+  private let fd: Int32
+  private let limit: Int
+  private var buffer: [UInt8] = []
+  private var watch: Watch?
+  private var isBroken = false
+  private var drained: [CheckedContinuation<Void, Never>] = []
+  private var droppedBytes = 0
+
+  /// - Parameters:
+  ///   - fd: stays open for as long as this object is used, and is never closed by it.
+  ///   - limit: the most bytes kept by `post`.
+  public nonisolated init(_ fd: Int32, limit: Int) {
+    self.fd = fd
+    self.limit = limit
+  }
+
+  /// Writes what can be written, keeps the rest up to the limit, drops what is beyond it.
+  public func post(_ bytes: [UInt8]) {
+    guard buffer.count + bytes.count <= limit else {
+      droppedBytes += bytes.count
+      return
+    }
+    buffer += bytes
+    flush()
+  }
+
+  /// How many bytes given to `post` were dropped, once there is room again to say so; counts anew from then on.
+  public func takeDroppedBytes() -> Int {
+    guard buffer.isEmpty else { return 0 }
+    defer { droppedBytes = 0 }
+    return droppedBytes
+  }
+
+  /// Writes all of `bytes` and returns when they have been taken, or when nobody is left to take them.
+  ///
+  /// - Returns: whether somebody is.
+  @discardableResult
+  public func write(_ bytes: [UInt8]) async -> Bool {
+    buffer += bytes
+    flush()
+    if !buffer.isEmpty { await withCheckedContinuation { drained.append($0) } }
+    return !isBroken
+  }
+
+  /// Returns when everything has been taken, or after `patience`.
+  public func finish(within patience: Duration) async {
+    guard !buffer.isEmpty else { return }
+    let timer = Timer(after: patience) { self.release() }
+    await withCheckedContinuation { drained.append($0) }
+    timer.cancel()
+  }
+
+  private func flush() {
+    var offset = 0
+    while offset < buffer.count, !isBroken, isWritable() {
+      let count = buffer[offset...].withUnsafeBytes {
+        Glibc.write(fd, $0.baseAddress, min($0.count, Self.chunk))
+      }
+      if count >= 0 {
+        offset += count
+      } else if errno == EAGAIN {
+        break
+      } else if errno != EINTR {
+        isBroken = true
+      }
+    }
+    if isBroken { buffer = [] } else { buffer.removeFirst(offset) }
+    if buffer.isEmpty {
+      watch?.close()
+      watch = nil
+      release()
+    } else if watch == nil {
+      // The registration itself tells of a state that changed since it was looked at.
+      watch = try? Watch(fd, .write) { [weak self] _ in self?.flush() }
+    }
+  }
+
+  private func isWritable() -> Bool {
+    var query = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+    return poll(&query, 1, 0) != 0
+  }
+
+  private func release() {
+    let resumed = drained
+    drained = []
+    for continuation in resumed { continuation.resume() }
+  }
+}

@@ -1,0 +1,28 @@
+// A session that was asked for and found in order.
+
+public import Profiles
+
+/// Everything that makes one session different from the next. Holds secrets, in its envelope.
+public struct Invocation: Sendable {
+  /// The environment to run in.
+  public let profile: Profile
+  /// What is cloned.
+  public let repository: RepositoryURL
+  /// What the session is to work on, if that was said.
+  public let workUnit: WorkUnit?
+  /// How long the session may run once it is released; nil for as long as it takes.
+  public let timeout: Duration?
+  /// What releases it.
+  public let envelope: Envelope
+
+  /// All of them.
+  public init(
+    profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?, timeout: Duration?, envelope: Envelope
+  ) {
+    self.profile = profile
+    self.repository = repository
+    self.workUnit = workUnit
+    self.timeout = timeout
+    self.envelope = envelope
+  }
+}

@@ -1,0 +1,17 @@
+// What a live session is doing.
+
+/// The steps of a session, in their order.
+public enum SessionPhase: String, Sendable, CaseIterable {
+  /// Finding the image, pulling it when it is missing.
+  case image
+  /// podman makes the container.
+  case launch
+  /// The setup inside: user, home, clone.
+  case setup
+  /// The profile's command runs.
+  case command
+  /// The container and the private directory are removed.
+  case teardown
+  /// The record is made read-only.
+  case seal
+}

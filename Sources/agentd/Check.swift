@@ -1,0 +1,50 @@
+// agentd check: says what is wrong with a configuration, or what it means.
+
+internal import ArgumentParser
+internal import Profiles
+
+struct Check: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check", abstract: "Validate the configuration and print what it means.",
+    discussion: "Prints every problem and exits with 1, or a summary and exits with 0. Needs no daemon.")
+
+  @OptionGroup var options: ConfigurationOptions
+
+  func run() throws {
+    let configuration = try options.load()
+    print(
+      """
+      \(configuration.path) is in order.
+
+      daemon
+        socket      \(configuration.daemon.socketPath)
+        pid file    \(configuration.daemon.pidFile)
+        audit root  \(configuration.daemon.auditRoot)
+      """)
+    for profile in configuration.profiles { print("\n" + summary(of: profile)) }
+  }
+
+  private func summary(of profile: Profile) -> String {
+    var lines = ["profile \(profile.name)"]
+    func add(_ name: String, _ value: String) {
+      lines.append("  \(name)\(String(repeating: " ", count: 12 - name.count))\(Terminal.plain(value))")
+    }
+    add("image", profile.baseImage)
+    add("methodology", profile.methodologyDirectory)
+    add("repository", profile.repository?.text ?? "none: name one with each run")
+    if let source = profile.repositoryTokenSource { add("clone token", "from \(source)") }
+    if let schedule = profile.schedule {
+      add("schedule", "\(schedule.text) (validated; schedules do not fire yet)")
+    }
+    add(
+      "command",
+      profile.command.map { $0.split(separator: "\n").first.map(String.init) ?? "" }.joined(separator: " "))
+    for mount in profile.mounts {
+      add("mount", "\(mount.source) at \(mount.target), \(mount.readOnly ? "read-only" : "writable")")
+    }
+    for credential in profile.credentials {
+      add("credential", "\(credential.name) from \(credential.source)")
+    }
+    return lines.joined(separator: "\n")
+  }
+}

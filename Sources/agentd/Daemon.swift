@@ -1,0 +1,52 @@
+// agentd daemon: runs in the foreground until a signal ends it.
+
+internal import ArgumentParser
+internal import Daemon
+internal import Glibc
+internal import Reactor
+
+struct Daemon: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "daemon",
+    abstract: "Run the daemon in the foreground.",
+    discussion: """
+      The first SIGINT or SIGTERM lets running sessions finish and then exits with 0; the second exits at once.
+
+      AGENTD_REACTOR=io_uring|epoll forces the kernel interface. AGENTD_LOG_FORMAT=json|pretty and \
+      AGENTD_LOG=info or AGENTD_LOG=info,runner=debug set the log.
+      """)
+
+  @OptionGroup var options: ConfigurationOptions
+
+  func run() throws {
+    // Before any thread exists: none may be left on which a signal has its default effect.
+    Signals.block(Service.endingSignals)
+    DescriptorLimit.raise()
+    let environment = currentEnvironment()
+    let settings = try refusing { try LogSettings(environment: environment) }
+    let configuration = try options.load()
+    EventLog.install(settings)
+    let failure: StartFailure? = try refusing {
+      try Loop.run(forcedBackend: environment["AGENTD_REACTOR"]) { choice in
+        let service = Service(
+          configuration: configuration, environment: environment, sealCommand: SealRecord.words)
+        do throws(StartFailure) {
+          try await service.run(backend: choice)
+          return nil
+        } catch {
+          return error
+        }
+      }
+    }
+    if let failure { try refusing { throw failure } }
+  }
+
+  private func refusing<Result>(_ body: () throws -> Result) throws -> Result {
+    do {
+      return try body()
+    } catch {
+      Terminal.complain("\(error)")
+      throw ExitCode(1)
+    }
+  }
+}

@@ -1,0 +1,116 @@
+// agentd run: asks the daemon for a session, shows its output, exits as it did.
+
+internal import ArgumentParser
+internal import Control
+internal import Glibc
+internal import Reactor
+
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run a session and show its output.",
+    discussion: """
+      Exits with 0 for the outcomes success, blocked and nothing_ready, else with the session's own exit code: 124 \
+      after the timeout, 1 when the request was refused, 69 when no daemon listens.
+
+      Ctrl-C stops the session: SIGTERM to its command, SIGKILL 10 s later. A second Ctrl-C leaves it to the daemon. \
+      Closing this client in any other way does not end the session.
+      """)
+
+  @OptionGroup var options: ConfigurationOptions
+
+  @Argument(help: "The profile's name.")
+  var profile: String
+
+  @Argument(help: "The repository to clone instead of the profile's.")
+  var repository: String?
+
+  @Option(
+    help: ArgumentHelp("What the session is to work on; its command sees AGENTD_WORK_UNIT.", valueName: "id"))
+  var workUnit: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "End the session after this long, counted from the start of its setup.",
+      valueName: "duration, like 90s, 15m or 2h"))
+  var timeout: DurationArgument?
+
+  @Flag(help: "Print the session's id and leave it to the daemon.")
+  var detach = false
+
+  @Flag(help: "Print one JSON object at the end, and nothing of the session's output.")
+  var json = false
+
+  func run() throws {
+    Signals.block([SIGINT, SIGTERM])
+    let request = InvocationRequest(
+      profile: profile, repository: repository, workUnit: workUnit,
+      timeoutMilliseconds: timeout?.duration.wholeMilliseconds, detach: detach)
+    let json = json
+    try Conversation.hold(options) { client throws(VerbFailure) in
+      let reply = try await client.ask(.run(invocation: request))
+      guard case .accepted(let session) = reply else { throw unexpected(reply) }
+      guard !request.detach else {
+        print(json ? printedJSON(["session_id": session.id, "record": session.record]) : session.id)
+        return 0
+      }
+      return try await RunningSession(session, client, isShown: !json).follow { finished in
+        if json { print(printedJSON(FinishedReport(finished))) }
+      }
+    }
+  }
+}
+
+/// What `--json` prints of a session that has ended. Absent values are printed as null.
+private struct FinishedReport: Encodable {
+  let finished: FinishedSession
+
+  init(_ finished: FinishedSession) { self.finished = finished }
+
+  private enum Key: String, CodingKey {
+    case sessionID = "session_id"
+    case profile, outcome
+    case exitCode = "exit_code"
+    case signal
+    case durationMilliseconds = "duration_ms"
+    case record
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(finished.id, forKey: .sessionID)
+    try container.encode(finished.profile, forKey: .profile)
+    try container.encode(finished.outcome, forKey: .outcome)
+    try container.encode(finished.exitCode, forKey: .exitCode)
+    try container.encode(finished.signal, forKey: .signal)
+    try container.encode(finished.durationMilliseconds, forKey: .durationMilliseconds)
+    try container.encode(finished.record, forKey: .record)
+  }
+}
+
+/// A duration as operators write it: `90s`, `15m`, `2h`, `500ms`, `1h30m`.
+struct DurationArgument: ExpressibleByArgument, Sendable {
+  let duration: Duration
+
+  init?(argument: String) {
+    let units: [(String, Int64)] = [
+      ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
+    ]
+    var milliseconds: Int64 = 0
+    var rest = argument[...]
+    guard !rest.isEmpty else { return nil }
+    while !rest.isEmpty {
+      let digits = rest.prefix { ("0"..."9").contains($0) }
+      rest = rest.dropFirst(digits.count)
+      let letters = rest.prefix { $0.isLetter }
+      rest = rest.dropFirst(letters.count)
+      guard let number = Int64(digits), number <= 1_000_000_000,
+        let unit = units.first(where: { $0.0 == letters })
+      else { return nil }
+      milliseconds += number * unit.1
+      guard milliseconds <= 1_000_000_000_000 else { return nil }
+    }
+    guard milliseconds > 0 else { return nil }
+    duration = .milliseconds(milliseconds)
+  }
+}
