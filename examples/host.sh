@@ -187,26 +187,25 @@ fallback_settings() {
 # choose_podman_settings: exports the settings with which Podman starts containers that reach a server on this
 # host's loopback. The host's own come first, with nothing changed but the network; the fallback comes last.
 choose_podman_settings() {
-  local reason host_file
+  local reason settings
   mkdir -p "$cache"
   if ! starts_on_host_network; then
-    reason=$(tail -n 1 "$cache/probe.$$")
     # Podman 4.4 and later lays this file over the host's own; to an earlier one CONTAINERS_CONF must say it all.
     CONTAINERS_CONF_OVERRIDE=$(printf '[containers]\nnetns = "host"\n' | keep_settings host-network.conf)
     export CONTAINERS_CONF_OVERRIDE
     if ! starts_on_host_network; then
       unset CONTAINERS_CONF_OVERRIDE
-      host_file=$(host_settings | keep_settings host.conf)
-      if ! CONTAINERS_CONF=$host_file starts_on_host_network; then
-        reason=${reason:-$(tail -n 1 "$cache/probe.$$")}
+      settings=$(host_settings | keep_settings host.conf)
+      if ! CONTAINERS_CONF=$settings starts_on_host_network; then
+        reason=$(tail -n 1 "$cache/probe.$$" | cut -c 1-200)
         command -v runc >/dev/null || install_packages runc
-        host_file=$(fallback_settings | keep_settings fallback.conf)
-        CONTAINERS_CONF=$host_file starts_on_host_network ||
+        settings=$(fallback_settings | keep_settings fallback.conf)
+        CONTAINERS_CONF=$settings starts_on_host_network ||
           fail "Podman starts no container: with this host's settings: ${reason:-no reason given};" \
-            "with $host_file: $(tail -n 1 "$cache/probe.$$")"
-        say "Podman refuses this host's own settings (${reason:-no reason given}): using $host_file instead"
+            "with $settings: $(tail -n 1 "$cache/probe.$$")"
+        say "Podman refuses this host's own settings (${reason:-no reason given}): using $settings instead"
       fi
-      export CONTAINERS_CONF=$host_file
+      export CONTAINERS_CONF=$settings
     fi
   fi
   rm -f "$cache/probe.$$"
