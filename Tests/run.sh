@@ -177,27 +177,30 @@ prepare_user() {
   prepare_user_podman
 }
 
+# user_processes: that user's living processes. A zombie has ended; when it goes is up to this machine's init.
+user_processes() { ps -o stat=,pid=,args= -u "$test_user" | awk '$1 !~ /^Z/ { sub(/^[^ ]+ +/, ""); print }'; }
+
 # leave_user_clean: ends the user's Podman and lists what a session has left, which is a failure.
 leave_user_clean() {
-  local left processes pid
+  local left pid
   left=$(as_user podman ps --all --format '{{.Names}}: {{.Status}}' 2>/dev/null || true)
   as_user podman system migrate >/dev/null 2>&1 || true
   # What is on its way out gets the time to finish.
-  for pid in $(ps -o pid= -u "$test_user" || true); do
+  for pid in $(user_processes | cut -d ' ' -f 1); do
     timeout 10 tail --pid="$pid" -s 0.1 -f /dev/null || true
   done
-  processes=$(ps -o pid=,args= -u "$test_user" || true)
-  if [[ -z $left$processes ]]; then
+  left+=${left:+$'\n'}$(user_processes)
+  if [[ -z $left ]]; then
     record 'nothing left by the ordinary user' 1 0
   else
-    printf 'Left by %s:\n%s\n' "$test_user" "$left$processes"
+    printf 'Left by %s:\n%s\n' "$test_user" "$left"
     record 'nothing left by the ordinary user' 0 1 'listed above'
-    ps -o pid= -u "$test_user" | xargs -r kill -KILL || true
+    user_processes | cut -d ' ' -f 1 | xargs -r kill -KILL || true
   fi
 }
 
 say "Preparing this host"
-install_packages "${agentd_packages[@]}" shellcheck tzdata
+install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd
 if wants unit || wants e2e || wants rootless || wants quickstart; then
   import_base_image
   choose_podman_settings

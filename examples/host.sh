@@ -138,6 +138,24 @@ base_tarball() {
   echo "$tarball"
 }
 
+# keep_settings NAME: writes standard input to a file of the cache in one step and prints its path.
+keep_settings() {
+  mkdir -p "$cache"
+  cat >"$cache/$1.$$"
+  mv "$cache/$1.$$" "$cache/$1"
+  echo "$cache/$1"
+}
+
+# choose_podman_store: exports a store of our own where Podman would copy the whole image for every container, as
+# Debian 12's does for an ordinary user without a storage.conf. What is in that user's store stays as it is.
+choose_podman_store() {
+  ((EUID != 0)) && [[ $(podman info --format '{{.Store.GraphDriverName}}' 2>/dev/null) == vfs ]] || return 0
+  CONTAINERS_STORAGE_CONF=$(printf '[storage]\ndriver = "overlay"\nrootless_storage_path = "%s"\n' "$cache/storage" |
+    keep_settings storage.conf)
+  export CONTAINERS_STORAGE_CONF
+  say "Podman's storage copies images here (vfs): keeping the base image in $cache/storage (overlay) instead"
+}
+
 # import_base_image: gives this user's Podman the base image, unless it has it.
 import_base_image() {
   local image tarball
@@ -153,13 +171,6 @@ starts_on_host_network() {
   local network
   network=$(podman run --rm --pull=never "$(base_image)" readlink /proc/self/ns/net 2>"$cache/probe.$$" || true)
   [[ $network == "$(readlink /proc/self/ns/net)" ]]
-}
-
-# keep_settings NAME: writes standard input to a file of the cache in one step and prints its path.
-keep_settings() {
-  cat >"$cache/$1.$$"
-  mv "$cache/$1.$$" "$cache/$1"
-  echo "$cache/$1"
 }
 
 # host_settings: the containers.conf that Podman would read here, with the host's network as its default.
@@ -188,7 +199,6 @@ fallback_settings() {
 # host's loopback. The host's own come first, with nothing changed but the network; the fallback comes last.
 choose_podman_settings() {
   local reason settings
-  mkdir -p "$cache"
   if ! starts_on_host_network; then
     # Podman 4.4 and later lays this file over the host's own; to an earlier one CONTAINERS_CONF must say it all.
     CONTAINERS_CONF_OVERRIDE=$(printf '[containers]\nnetns = "host"\n' | keep_settings host-network.conf)

@@ -39,6 +39,7 @@ trap 'exit 143' TERM
 say "Checking the host's packages"
 install_packages "${agentd_packages[@]}"
 build_agentd
+choose_podman_store
 import_base_image
 choose_podman_settings
 
