@@ -64,19 +64,19 @@ run() {
   fi
   if [[ $kind == tests ]]; then
     read -r good bad < <(count_tests "$log")
-    if ((good + bad == 0)); then remark='no test ran'; fi
+    if ((good + bad == 0)); then remark='no test ended'; fi
   elif ((status == 0)); then
     good=1
   fi
   # A crash, a sanitizer's finding or a time-out is no test's own failure, and still one.
   if ((status != 0 && bad == 0)) || [[ -n $remark ]]; then bad=$((bad + 1)); fi
-  if ((status == 124 || status == 137)); then remark="stopped after ${limit} s"; fi
-  if ((bad > 0)); then remark=${remark:-exit status $status}; fi
+  if ((status == 124 || status == 137)); then remark=${remark:+$remark, }"stopped after $limit s"; fi
+  if ((status != 0)); then remark=${remark:+$remark, }"exit status $status"; fi
   echo "$good passed, $bad failed, $((SECONDS - began)) s"
   record "$name" "$good" "$bad" "$remark"
   if ((bad > 0)); then
     echo "---- $log"
-    grep -avE '(started\.$|✔ Test .* passed after )' "$log" | tail -n 300 || true
+    grep -avE '(started\.$|✔ Test .* passed after )' "$log" | tail -n 200 || true
     echo "----"
     return 1
   fi
@@ -168,17 +168,22 @@ prepare_user_podman() {
   done <<<"$settings"
 }
 
+# user_processes: that user's living processes. A zombie has ended; when it goes is up to this machine's init.
+user_processes() { ps -o stat=,pid=,args= -u "$test_user" | awk '$1 !~ /^Z/ { sub(/^[^ ]+ +/, ""); print }'; }
+
+end_user_processes() { user_processes | cut -d ' ' -f 1 | xargs -r kill -KILL || true; }
+
 # prepare_user: all of the above, once, for the steps that need the ordinary user. One run at a time has it.
 prepare_user() {
   [[ ! -v user ]] || return 0
   exec 9>/run/lock/agentd-test.lock
   flock --timeout "$step_limit" 9 || fail "another run has used $test_user for $step_limit s"
   make_test_user
+  # What a run that was killed has left is not this run's fault.
+  end_user_processes
+  as_user podman rm --all --force >/dev/null 2>&1 || true
   prepare_user_podman
 }
-
-# user_processes: that user's living processes. A zombie has ended; when it goes is up to this machine's init.
-user_processes() { ps -o stat=,pid=,args= -u "$test_user" | awk '$1 !~ /^Z/ { sub(/^[^ ]+ +/, ""); print }'; }
 
 # leave_user_clean: ends the user's Podman and lists what a session has left, which is a failure.
 leave_user_clean() {
@@ -195,7 +200,7 @@ leave_user_clean() {
   else
     printf 'Left by %s:\n%s\n' "$test_user" "$left"
     record 'nothing left by the ordinary user' 0 1 'listed above'
-    user_processes | cut -d ' ' -f 1 | xargs -r kill -KILL || true
+    end_user_processes
   fi
 }
 

@@ -226,8 +226,9 @@ choose_podman_settings() {
 start() {
   local name=$1 word=$2 line lines
   shift 2
+  : >"$scratch/$name.log"
   mkfifo "$scratch/$name.fifo"
-  # Its own session, so that a Ctrl-C in the terminal is not a second stop signal.
+  # Its own session, as its reader below: a Ctrl-C in the terminal is for the script alone, which then stops both.
   setsid "$@" </dev/null >"$scratch/$name.fifo" 2>&1 &
   started=$!
   exec {lines}<"$scratch/$name.fifo"
@@ -240,7 +241,7 @@ start() {
     exec {lines}<&-
     return 1
   fi
-  cat <&"$lines" >>"$scratch/$name.log" &
+  setsid cat <&"$lines" >>"$scratch/$name.log" &
   exec {lines}<&-
 }
 
