@@ -166,11 +166,11 @@ import_base_image() {
   podman import --quiet "$tarball" "$image" >/dev/null
 }
 
-# starts_on_host_network: a container of the base image starts, and shares the host's network.
+# starts_on_host_network: a container of the base image starts, and shares the host's network. What Podman said is
+# then in `probe_output`.
 starts_on_host_network() {
-  local network
-  network=$(podman run --rm --pull=never "$(base_image)" readlink /proc/self/ns/net 2>"$cache/probe.$$" || true)
-  [[ $network == "$(readlink /proc/self/ns/net)" ]]
+  probe_output=$(podman run --rm --pull=never "$(base_image)" readlink /proc/self/ns/net 2>&1 || true)
+  grep -qxF "$(readlink /proc/self/ns/net)" <<<"$probe_output"
 }
 
 # host_settings: the containers.conf that Podman would read here, with the host's network as its default.
@@ -207,18 +207,17 @@ choose_podman_settings() {
       unset CONTAINERS_CONF_OVERRIDE
       settings=$(host_settings | keep_settings host.conf)
       if ! CONTAINERS_CONF=$settings starts_on_host_network; then
-        reason=$(tail -n 1 "$cache/probe.$$" | cut -c 1-200)
+        reason=$(tail -n 1 <<<"$probe_output" | cut -c 1-200)
         command -v runc >/dev/null || install_packages runc
         settings=$(fallback_settings | keep_settings fallback.conf)
         CONTAINERS_CONF=$settings starts_on_host_network ||
           fail "Podman starts no container: with this host's settings: ${reason:-no reason given};" \
-            "with $settings: $(tail -n 1 "$cache/probe.$$")"
+            "with $settings: $(tail -n 1 <<<"$probe_output")"
         say "Podman refuses this host's own settings (${reason:-no reason given}): using $settings instead"
       fi
       export CONTAINERS_CONF=$settings
     fi
   fi
-  rm -f "$cache/probe.$$"
 }
 
 # start NAME WORD COMMAND...: starts a server and returns once a line of its output holds WORD. Its process id is
