@@ -76,7 +76,7 @@ run() {
   record "$name" "$good" "$bad" "$remark"
   if ((bad > 0)); then
     echo "---- $log"
-    grep -avE '(started\.$|✔ Test .* passed after )' "$log" | tail -n 200 || true
+    grep -avE '(^\[[0-9]+/[0-9]+\] |started\.$|✔ Test .* passed after )' "$log" | tail -n 200 || true
     echo "----"
     return 1
   fi
