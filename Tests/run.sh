@@ -207,7 +207,7 @@ leave_user_clean() {
 
 say "Preparing this host"
 install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd
-if wants unit || wants e2e || wants rootless || wants quickstart; then
+if [[ ${steps[*]} != lint ]]; then
   import_base_image
   choose_podman_settings
 fi
