@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# What an idle daemon costs, on both backends: the wake-ups of each thread in 30 s, its threads and its memory.
+#
+# Fails if a thread woke or if there are not exactly two (the loop and the worker). AGENTD=PATH measures that binary.
+
+# shellcheck source=examples/host.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+
+seconds=30
+expected_threads=2
+daemon=''
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/agentd-idle.XXXXXX")
+
+finish() {
+  local status=$?
+  trap - EXIT
+  [[ -z $daemon ]] || stop "$daemon" || true
+  remove_tree "$scratch"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# switches PID: thread id, name and context switches so far, voluntary and not, one thread a line.
+switches() {
+  local task
+  for task in "/proc/$1/task"/*; do
+    awk '/^Name:/ { name = $2 } /^(non)?voluntary_ctxt_switches:/ { sum += $2 } END { print id, name, sum }' \
+      id="${task##*/}" "$task/status"
+  done
+}
+
+install_packages "${agentd_packages[@]}"
+build_agentd
+
+mkdir "$scratch/methodology"
+touch "$scratch/methodology/manifest.toml"
+cat >"$scratch/agentd.toml" <<'EOF'
+[daemon]
+socket_path = "run/agentd.sock"
+pid_file = "run/agentd.pid"
+audit_root = "audit"
+
+[[profiles]]
+name = "idle"
+base_image = "localhost/never-started:latest"
+methodology_dir = "methodology"
+command = ["/bin/true"]
+EOF
+
+awake=0
+for backend in io_uring epoll; do
+  AGENTD_REACTOR=$backend AGENTD_LOG=info AGENTD_LOG_FORMAT=json \
+    start "$backend" agentd.daemon_started "$agentd" daemon --config "$scratch/agentd.toml" || {
+    cat "$scratch/$backend.log" >&2
+    stop "$started" || true
+    fail "the daemon did not start on $backend"
+  }
+  daemon=$started
+  # The line above is written before the loop waits for the first time: a second for it to settle.
+  sleep 1
+  switches "$daemon" >"$scratch/before"
+  sleep "$seconds"
+  switches "$daemon" >"$scratch/after"
+
+  echo "$backend: context switches in $seconds s"
+  awk 'NR == FNR { before[$1] = $3; next }
+    { woke = $3 - before[$1]; total += woke; printf "  thread %-8s %-16s %d\n", $1, $2, woke }
+    END { exit total != 0 }' "$scratch/before" "$scratch/after" || awake=1
+  threads=$(wc -l <"$scratch/after")
+  echo "  threads: $threads"
+  awk '/^(VmRSS|RssAnon):/ { printf "  %s %d kB\n", $1, $2 }' "/proc/$daemon/status"
+  if ((threads != expected_threads)); then awake=1; fi
+
+  stop "$daemon" || fail "the daemon did not exit 0 on SIGTERM"
+  daemon=''
+done
+((awake == 0)) || fail "an idle daemon must have $expected_threads threads, and none may wake"

@@ -1,0 +1,273 @@
+#!/usr/bin/env bash
+# Every test of agentd, on a machine that may have nothing but Swift: Tests/run.sh [STEP...]
+#
+# Steps: lint, unit, e2e (real Podman as root), rootless (the same as an ordinary user), asan, quickstart; all of
+# them unless some are named. Everything but lint runs on both backends of the reactor. Needs root, because both
+# root and an ordinary user are tested: the latter is agentd-test, made when missing and kept for the next run.
+# A test that cannot run counts as failed, with the reason. The last line is the sum: N passed, N failed.
+
+# shellcheck source=examples/host.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+cd "$repository_root"
+
+all_steps=(lint unit e2e rootless asan quickstart)
+backends=(io_uring epoll)
+test_user='agentd-test'
+step_limit=1200
+run_limit=4800
+logs=$repository_root/.build/test-logs
+
+steps=("${@:-${all_steps[@]}}")
+for step in "${steps[@]}"; do
+  [[ " ${all_steps[*]} " == *" $step "* ]] || fail "there is no step '$step': the steps are ${all_steps[*]}"
+done
+((EUID == 0)) || fail "run this as root: the tests cover agentd as root and as an ordinary user, which it creates"
+command -v swift >/dev/null || fail "swift is not on the PATH: install Swift 6.2 or later from swift.org first"
+
+wants() { [[ " ${steps[*]} " == *" $1 "* ]]; }
+
+passed=0 failed=0 report=()
+mkdir -p "$logs"
+export NO_COLOR=1
+
+# record NAME PASSED FAILED REMARK: one line of the report, and its part of the sum.
+record() {
+  local verdict=ok
+  (($3 == 0)) || verdict=FAILED
+  passed=$((passed + $2)) failed=$((failed + $3))
+  report+=("$(printf '%-6s  %-36s %4d passed, %d failed%s' "$verdict" "$1" "$2" "$3" "${4:+ ($4)}")")
+}
+
+# count_tests LOG: of a Swift Testing log, how many tests passed and failed, a skipped one being a failed one.
+count_tests() {
+  local total bad skipped
+  total=$(grep -aoE 'Test run with [0-9]+ test' "$1" | tail -n 1 | tr -dc 0-9 || true)
+  bad=$(grep -aE '✘ Test .* failed after ' "$1" | grep -avc 'Test run with' || true)
+  skipped=$(grep -acE '➜ Test .* skipped' "$1" || true)
+  # A run that died has no closing line: what had passed by then is what counts.
+  [[ -n $total ]] || total=$((bad + skipped + $(grep -acE '✔ Test .* passed after ' "$1" || true)))
+  echo "$((total - bad - skipped)) $((bad + skipped))"
+}
+
+# run KIND NAME COMMAND...: runs a bounded command. KIND is `tests` (Swift Testing counts) or `one` (it is one test).
+run() {
+  local kind=$1 name=$2 log status=0 began=$SECONDS limit good=0 bad=0 remark=''
+  shift 2
+  log=$logs/$(tr -c 'a-z0-9\n' - <<<"${name,,}").log
+  limit=$((run_limit - SECONDS))
+  ((limit < step_limit)) || limit=$step_limit
+  printf '%s ... ' "$name"
+  if ((limit > 0)); then
+    timeout --kill-after=30 "$limit" "$@" </dev/null >"$log" 2>&1 9>&- || status=$?
+  else
+    echo "The time for the whole run, $run_limit s, was used up before." >"$log"
+    status=124
+  fi
+  if [[ $kind == tests ]]; then
+    read -r good bad < <(count_tests "$log")
+    if ((good + bad == 0)); then remark='no test ended'; fi
+  elif ((status == 0)); then
+    good=1
+  fi
+  # A crash, a sanitizer's finding or a time-out is no test's own failure, and still one.
+  if ((status != 0 && bad == 0)) || [[ -n $remark ]]; then bad=$((bad + 1)); fi
+  if ((status == 124 || status == 137)); then remark=${remark:+$remark, }"stopped after $limit s"; fi
+  if ((status != 0)); then remark=${remark:+$remark, }"exit status $status"; fi
+  echo "$good passed, $bad failed, $((SECONDS - began)) s"
+  record "$name" "$good" "$bad" "$remark"
+  if ((bad > 0)); then
+    echo "---- $log"
+    grep -avE '(^\[[0-9]+/[0-9]+\] |started\.$|✔ (Test|Suite) .* passed after )' "$log" | tail -n 200 || true
+    echo "----"
+    return 1
+  fi
+}
+
+# cannot NAME REASON: a step that could not even begin.
+cannot() {
+  echo "$1: $2"
+  record "$1" 0 1 "$2"
+}
+
+finish() {
+  local status=$?
+  trap - EXIT
+  [[ -z ${stage:-} ]] || remove_tree "$stage"
+  printf '\n'
+  # A step that ends the script says why itself: it is one failure more.
+  if ((status != 0)); then record 'this script' 0 1 "ended with status $status; the reason is above"; fi
+  printf '%s\n' "${report[@]}" ''
+  echo "$passed passed, $failed failed"
+  ((failed == 0 && passed > 0)) || exit 1
+  exit 0
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# bundle BIN: the test bundle, which runs without SwiftPM.
+bundle() { echo "$1/agentdPackageTests.xctest"; }
+
+# on_both_backends WHAT BIN OPTION...: the unit tests of a build.
+on_both_backends() {
+  local what=$1 bin=$2 backend
+  shift 2
+  for backend in "${backends[@]}"; do
+    run tests "$what, $backend" env AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
+      "$(bundle "$bin")" --testing-library swift-testing "$@" || true
+  done
+}
+
+# as_user COMMAND...: runs it as the ordinary user, which does not keep the lock on that user.
+as_user() { "${user[@]}" "$@" 9>&-; }
+
+# make_test_user: the ordinary user with all that rootless Podman wants, and `user`, the words that turn into it.
+make_test_user() {
+  local home
+  if ! id "$test_user" >/dev/null 2>&1; then
+    touch /etc/subuid /etc/subgid
+    useradd --create-home --shell /bin/bash "$test_user"
+  fi
+  if ! grep -q "^$test_user:" /etc/subuid || ! grep -q "^$test_user:" /etc/subgid; then
+    fail "$test_user has no subordinate ids: give it some with usermod --add-subuids and --add-subgids"
+  fi
+  home=$(getent passwd "$test_user" | cut -d : -f 6)
+  # What a login would have made; there is none. Podman takes vfs, a copy of the image a container, unless it is told.
+  install -d -m 0700 -o "$test_user" -g "$(id -g "$test_user")" "/run/$test_user"
+  user=(
+    runuser -u "$test_user" -- env -i -C "$home" HOME="$home" USER="$test_user" LANG=C.UTF-8 NO_COLOR=1
+    XDG_RUNTIME_DIR="/run/$test_user" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  )
+  as_user bash -c 'set -e; mkdir -p ~/.config/containers; cd ~/.config/containers
+    [ -e storage.conf ] || printf "[storage]\ndriver = \"overlay\"\n" >storage.conf'
+  # Readable to that user whoever may read this clone or the toolchain: the binaries, and the libraries they load.
+  stage=$(mktemp -d "$home/stage.XXXXXX")
+  chmod 0755 "$stage"
+  mkdir "$stage/bin"
+  cp -r "$repository_root/examples" "$stage/"
+}
+
+# stage_binaries BIN: the test bundle and the executable, with their libraries beside them (their run path has $ORIGIN).
+stage_binaries() {
+  cp -r "$(bundle "$1")" "$1/agentd" "$stage/bin/"
+  find "$1" -maxdepth 1 -name '*.resources' -exec cp -r {} "$stage/bin/" \;
+  ldd "$(bundle "$1")" "$1/agentd" | awk '$2 == "=>" && $3 ~ /^\// && $3 !~ /^\/(usr\/)?lib/ { print $3 }' | sort -u |
+    xargs -r cp --dereference --target-directory "$stage/bin/"
+}
+
+# prepare_user_podman: the base image in that user's own store, and its settings appended to `user`.
+prepare_user_podman() {
+  local image setting settings
+  image=$(base_image)
+  as_user podman image exists "$image" 2>/dev/null ||
+    as_user podman import --quiet - "$image" <"$(base_tarball)" >/dev/null
+  # shellcheck disable=SC2016 # expanded by that user's shell
+  settings=$(as_user bash -c '. "$1/examples/host.sh"; choose_podman_settings >&2
+    env | grep -E "^CONTAINERS_CONF(_OVERRIDE)?=" || true' - "$stage")
+  while read -r setting; do
+    [[ -z $setting ]] || user+=("$setting")
+  done <<<"$settings"
+}
+
+# user_processes: that user's living processes. A zombie has ended; when it goes is up to this machine's init.
+user_processes() { ps -o stat=,pid=,args= -u "$test_user" | awk '$1 !~ /^Z/ { sub(/^[^ ]+ +/, ""); print }'; }
+
+end_user_processes() { user_processes | cut -d ' ' -f 1 | xargs -r kill -KILL || true; }
+
+# prepare_user: all of the above, once, for the steps that need the ordinary user. One run at a time has it.
+prepare_user() {
+  [[ ! -v user ]] || return 0
+  exec 9>/run/lock/agentd-test.lock
+  flock --timeout "$step_limit" 9 || fail "another run has used $test_user for $step_limit s"
+  make_test_user
+  # What a run that was killed has left is not this run's fault.
+  end_user_processes
+  as_user podman rm --all --force >/dev/null 2>&1 || true
+  prepare_user_podman
+}
+
+# leave_user_clean: ends the user's Podman and lists what a session has left, which is a failure.
+leave_user_clean() {
+  local left pid
+  left=$(as_user podman ps --all --format '{{.Names}}: {{.Status}}' 2>/dev/null || true)
+  as_user podman system migrate >/dev/null 2>&1 || true
+  # What is on its way out gets the time to finish.
+  for pid in $(user_processes | cut -d ' ' -f 1); do
+    timeout 10 tail --pid="$pid" -s 0.1 -f /dev/null || true
+  done
+  left+=${left:+$'\n'}$(user_processes)
+  if [[ -z $left ]]; then
+    record 'nothing left by the ordinary user' 1 0
+  else
+    printf 'Left by %s:\n%s\n' "$test_user" "$left"
+    record 'nothing left by the ordinary user' 0 1 'listed above'
+    end_user_processes
+  fi
+}
+
+say "Preparing this host"
+install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd
+if [[ ${steps[*]} != lint ]]; then
+  import_base_image
+  choose_podman_settings
+fi
+
+if wants lint; then
+  run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests || true
+  run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/idle.sh || true
+fi
+
+debug=''
+if wants unit || wants e2e || wants rootless; then
+  if run one 'debug build' swift build --build-tests; then debug=$(swift build --show-bin-path); fi
+fi
+
+# with_debug_build STEP COMMAND...: does the step's command, if there is a build to test.
+with_debug_build() {
+  if ! wants "$1"; then
+    return
+  elif [[ -n $debug ]]; then
+    "${@:2}"
+  else
+    cannot "$1" 'the debug build failed'
+  fi
+}
+
+test_as_user() {
+  local backend
+  prepare_user
+  stage_binaries "$debug"
+  for backend in "${backends[@]}"; do
+    run tests "rootless, $backend" "${user[@]}" AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
+      "$(bundle "$stage/bin")" --testing-library swift-testing --filter EndToEndTests || true
+  done
+}
+
+with_debug_build unit on_both_backends unit "$debug" --skip EndToEndTests
+with_debug_build e2e on_both_backends e2e "$debug" --filter EndToEndTests
+with_debug_build rootless test_as_user
+
+if wants asan; then
+  asan=(--scratch-path .build-asan --sanitize=address)
+  # The TOML library forgets the keys it hands out; a configuration is read once. All other leaks are failures.
+  echo 'leak:/checkouts/TOMLKit/' >"$logs/leaks-of-others"
+  export LSAN_OPTIONS="suppressions=$logs/leaks-of-others:print_suppressions=0"
+  if run one 'address sanitizer build' swift build --build-tests "${asan[@]}"; then
+    on_both_backends 'address sanitizer' "$(swift build "${asan[@]}" --show-bin-path)" --skip EndToEndTests
+  else
+    cannot 'address sanitizer' 'its build failed'
+  fi
+fi
+
+if wants quickstart; then
+  prepare_user
+  if run one 'quickstart as root' examples/quickstart.sh; then
+    build_agentd
+    cp "$agentd" "$stage/agentd"
+    run one 'quickstart as an ordinary user' "${user[@]}" AGENTD="$stage/agentd" "$stage/examples/quickstart.sh" || true
+  else
+    cannot 'quickstart as an ordinary user' 'it failed as root'
+  fi
+fi
+
+[[ ! -v user ]] || leave_user_clean
