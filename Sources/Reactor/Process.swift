@@ -9,17 +9,25 @@ internal import SystemPackage
 @Loop
 public final class Process {
   private var pidfd: Descriptor?
+  /// How long a process that has ended may stay unreaped before its status is given up. Its parent reaps it at once;
+  /// whoever inherits it from a dead parent may take its time.
+  private static let reapPatience: Duration = .seconds(5)
+
+  private let needsStatus: Bool
   private var watch: Watch?
+  private var reapTimer: Timer?
   private let ended = Latch()
   /// How it ended: known after `wait`, where the kernel tells (Linux 6.15 and later).
   public private(set) var status: ExitStatus?
   /// Called on the loop when it has ended.
   public var onExit: (@Loop () -> Void)?
 
-  /// - Parameter pid: a process that exists now. The caller makes sure that the number still means the process it
-  ///   thinks of.
+  /// - Parameters:
+  ///   - pid: a process that exists now. The caller makes sure that the number still means the process it thinks of.
+  ///   - needsStatus: whether its end is told only when its status can be read, after its parent has reaped it.
   /// - Throws: `SystemError`; ESRCH when there is no such process.
-  public init(pid: Int32) throws(SystemError) {
+  public init(pid: Int32, needsStatus: Bool = true) throws(SystemError) {
+    self.needsStatus = needsStatus
     let raw = try SystemError.check("pidfd_open", agentd_pidfd_open(pid))
     pidfd = Descriptor(owning: raw)
     watch = try Watch(raw, .read) { [weak self] ready in self?.examine(hungUp: ready.contains(.hangup)) }
@@ -42,7 +50,7 @@ public final class Process {
   /// Whether it has ended.
   public var hasEnded: Bool { ended.isOpen }
 
-  /// Returns when the process has ended and, where the kernel tells how, has been reaped by its parent.
+  /// Returns when the process has ended and, where its status is needed and the kernel tells it, has been reaped.
   public func wait() async { await ended.wait() }
 
   /// Sends a signal. A process that has ended is no error: there is nothing left to tell.
@@ -57,6 +65,8 @@ public final class Process {
   public func close() {
     watch?.close()
     watch = nil
+    reapTimer?.cancel()
+    reapTimer = nil
     pidfd = nil
     onExit = nil
     ended.open()
@@ -67,9 +77,19 @@ public final class Process {
     var waitStatus: Int32 = 0
     switch agentd_pidfd_exit(raw, &waitStatus) {
     case 1: status = ExitStatus(waitStatus: waitStatus)
-    case 0 where !hungUp: return  // a zombie: the kernel tells how it ended once its parent has reaped it
-    default: break  // a kernel that cannot say
+    case 0 where needsStatus && !hungUp:
+      // A zombie: the kernel tells how it ended once its parent has reaped it.
+      if reapTimer == nil { reapTimer = Timer(after: Self.reapPatience) { [weak self] in self?.finish() } }
+      return
+    default: break  // the status is not asked for, or this kernel cannot say
     }
+    finish()
+  }
+
+  private func finish() {
+    guard !ended.isOpen else { return }
+    reapTimer?.cancel()
+    reapTimer = nil
     ended.open()
     onExit?()
   }

@@ -148,8 +148,8 @@ public final class Session {
     log.info(
       "runner.session_teardown",
       metadata: [
-        "record": "\(record.path)", "record_complete": "\(problems.isEmpty)",
-        "duration_ms": "\(conclusion.duration.wholeMilliseconds)",
+        "record": "\(record.path)", "record_complete": .stringConvertible(problems.isEmpty),
+        "duration_ms": .stringConvertible(conclusion.duration.wholeMilliseconds),
       ])
     return conclusion
   }
@@ -171,7 +171,7 @@ public final class Session {
       log.error("runner.session_error", metadata: ["reason": "\(sentence)"])
     case .exited, .timedOut, .setupFailed:
       var facts: Logger.Metadata = ["outcome": "\(conclusion.outcome.label)"]
-      if let code = conclusion.exitCode { facts["exit_code"] = "\(code)" }
+      if let code = conclusion.exitCode { facts["exit_code"] = .stringConvertible(code) }
       if case .setupFailed(_, let sentence?) = ending { facts["reason"] = "\(sentence)" }
       log.log(
         level: conclusion.outcome.isSuccess ? .info : .warning, "runner.session_outcome", metadata: facts)

@@ -121,7 +121,7 @@ extension Session {
   private func supervise() async -> Ending {
     enter(.setup)
     let pids = await host.worker.run { [directory] in directory.processIDs() }
-    let conmon = pids.conmon.flatMap { try? Process(pid: $0) }
+    let conmon = pids.conmon.flatMap { try? Process(pid: $0, needsStatus: false) }
     defer { conmon?.close() }
     var deadlineStruck = false
     var status: ExitStatus?
