@@ -61,9 +61,9 @@ let package = Package(
     tests("ReactorTests", ["Reactor", "TestSupport"]),
     tests("CronTests", ["Cron"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),
-    tests("EngineTests", ["Engine"]),
+    tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
-    tests("AuditTests", ["Audit", "Reactor"]),
+    tests("AuditTests", ["Audit", "Reactor", "TestSupport"]),
   ]
 )
