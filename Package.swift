@@ -61,6 +61,7 @@ let package = Package(
     tests("ReactorTests", ["Reactor", "TestSupport"]),
     tests("CronTests", ["Cron"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),
+    tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
