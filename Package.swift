@@ -62,6 +62,9 @@ let package = Package(
     tests("CronTests", ["Cron"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
+    tests(
+      "DaemonTests",
+      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Reactor", "TestSupport", logging]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),

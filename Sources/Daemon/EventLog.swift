@@ -50,11 +50,13 @@ public struct EventLog: LogHandler {
 
   /// Makes every logger of the process write here. To be called once.
   public static func install(_ settings: LogSettings) {
-    LoggingSystem.bootstrap { label in
-      EventLog(
-        label: label, isPretty: settings.isPretty, metadata: [:],
-        logLevel: settings.levels[label] ?? settings.level)
-    }
+    LoggingSystem.bootstrap { EventLog(label: $0, settings) }
+  }
+
+  init(label: String, _ settings: LogSettings) {
+    self.label = label
+    isPretty = settings.isPretty
+    logLevel = settings.levels[label] ?? settings.level
   }
 
   /// One piece of metadata.

@@ -1,7 +1,7 @@
 // Runs the loop on a thread of its own, so that a test marked @Loop simply runs.
 
 import Glibc
-import Reactor
+public import Reactor
 
 /// The loop of the test process. Every suite whose tests are marked @Loop calls `start` in its initialiser.
 public enum LoopThread {
@@ -26,7 +26,10 @@ public enum LoopThread {
   private static func serve() -> UnsafeMutableRawPointer? {
     let forced = getenv("AGENTD_REACTOR").map { String(cString: $0) }
     do {
-      try Loop.run(forcedBackend: forced) { _ in await Latch().wait() }
+      try Loop.run(forcedBackend: forced) { choice in
+        self.choice = choice
+        await Latch().wait()
+      }
     } catch {
       fatalError("the loop of the tests does not start: \(error)")
     }
@@ -42,6 +45,9 @@ public enum LoopThread {
       fatalError("the loop of the tests gets no descriptors of its own: \(error)")
     }
   }
+
+  /// The backend that was chosen; nil before the loop runs.
+  @Loop public private(set) static var choice: BackendChoice?
 
   /// Starts the loop, once in a process. The backend is the one that AGENTD_REACTOR names.
   public static func start() { started }
