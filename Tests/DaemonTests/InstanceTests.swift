@@ -44,6 +44,7 @@ struct InstanceTests {
       ("/run/user/1000/agentd", "42a3e4bd"),
     ])
   func id(directory: String, id: String) {
+    defer { scratch.remove() }
     // printf '%s\0%s' /run/agentd/agentd.sock /run/agentd/agentd.pid | sha256sum
     let settings = DaemonSettings(
       socketPath: "\(directory)/agentd.sock", pidFile: "\(directory)/agentd.pid", auditRoot: "/elsewhere")
@@ -52,6 +53,7 @@ struct InstanceTests {
 
   @Test("either path makes another id, wherever one ends and the other begins")
   func otherIDs() {
+    defer { scratch.remove() }
     func id(_ socket: String, _ pid: String) -> String {
       Instance.id(DaemonSettings(socketPath: socket, pidFile: pid, auditRoot: "/a"))
     }
