@@ -61,9 +61,13 @@ let package = Package(
     tests("ReactorTests", ["Reactor", "TestSupport"]),
     tests("CronTests", ["Cron"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),
-    tests("EngineTests", ["Engine"]),
+    tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
+    tests(
+      "DaemonTests",
+      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Reactor", "TestSupport", logging]),
+    tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
-    tests("AuditTests", ["Audit", "Reactor"]),
+    tests("AuditTests", ["Audit", "Reactor", "TestSupport"]),
   ]
 )

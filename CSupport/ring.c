@@ -80,9 +80,10 @@ int agentd_ring_remove(agentd_ring *ring, uint64_t token) {
   // Not IORING_OP_POLL_REMOVE: that one gives up with EALREADY while an edge is on its way, and the poll would stay.
   io_uring_prep_cancel64(entry, token, 0);
   io_uring_sqe_set_data64(entry, AGENTD_TOKEN_NONE);
-  // The caller closes the descriptor next. The kernel must have taken the removal by then: a poll that is still
-  // armed keeps the file alive, and a poll that is only queued would find another file behind the number.
-  result = io_uring_submit(&ring->uring);
+  // The caller closes the descriptor next. The kernel must have carried the removal out by then: a poll that is only
+  // queued would find another file behind the number, and one that is armed or still being torn down keeps the file
+  // alive, a closed listener accepting. Tearing down is deferred work, which asking for events runs.
+  result = io_uring_submit_and_get_events(&ring->uring);
   return result < 0 ? result : 0;
 }
 

@@ -7,18 +7,21 @@ public import Reactor
 public final class Connection {
   /// The longest request.
   static let requestLimit = 1 << 16
-  /// How long a client may take for a request, unless a session of its own runs.
-  static let requestPatience: Duration = .seconds(10)
-  /// How long a client may take nothing of a reply.
-  static let replyPatience: Duration = .seconds(10)
 
   private let stream: Stream
   private let reader: LineReader
+  private let patience: Duration
   private let writing = Semaphore(permits: 1)
+  private var isWriting = false
   private var attachedSessions = 0
 
-  init(_ stream: Stream) {
+  /// - Parameters:
+  ///   - stream: the connected socket.
+  ///   - patience: how long the client may take for a request, unless a session of its own runs, and how long it
+  ///     may take nothing of a reply.
+  init(_ stream: Stream, patience: Duration) {
     self.stream = stream
+    self.patience = patience
     reader = LineReader(stream, limit: Self.requestLimit)
   }
 
@@ -33,20 +36,33 @@ public final class Connection {
 
   /// Sends a reply. A client that has gone, or that takes nothing, is no error of the daemon's: its connection is
   /// closed, and its sessions go on.
-  public func send(_ reply: Reply) async {
+  public func send(_ reply: Reply) async { await send(reply, within: patience) }
+
+  private func send(_ reply: Reply, within patience: Duration) async {
     await writing.withPermit {
+      isWriting = true
       do {
-        try await stream.write(encodeLine(reply), within: Self.replyPatience)
+        try await stream.write(encodeLine(reply), within: patience)
       } catch {
         stream.close()
       }
+      isWriting = false
+    }
+  }
+
+  /// Ends the connection with a sentence, if the client can take one now; it is not waited for.
+  func dismiss(_ sentence: String) {
+    guard !isWriting else { return stream.close() }
+    Loop.spawn {
+      await self.send(.refused(reason: sentence), within: .zero)
+      self.stream.close()
     }
   }
 
   /// Answers requests until the client leaves or breaks a rule.
   func serve(_ answer: @Loop (Connection, Request) async -> Void) async {
     do {
-      while let line = try await reader.next(within: isAttached ? nil : Self.requestPatience) {
+      while let line = try await reader.next(within: isAttached ? nil : patience) {
         await answer(self, try decodeLine(line, as: Request.self, from: "client"))
       }
     } catch let error as FrameError {
@@ -56,9 +72,7 @@ public final class Connection {
       await send(.refused(reason: "The request is longer than \(Self.requestLimit) bytes: it was not read."))
       stream.close()
     } catch StreamError.timedOut {
-      await send(
-        .refused(
-          reason: "No request came within \(Self.requestPatience.components.seconds) s: connect again."))
+      await send(.refused(reason: "No request came within \(patience): connect again."))
       stream.close()
     } catch {
       stream.close()

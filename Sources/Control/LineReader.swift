@@ -29,6 +29,7 @@ final class LineReader {
     let end = patience.map { Loop.now + $0 }
     while true {
       if let newline = buffer[scanned...].firstIndex(of: UInt8(ascii: "\n")) {
+        guard newline <= limit else { throw TooLong() }
         let line = Array(buffer[..<newline])
         buffer.removeSubrange(...newline)
         scanned = 0

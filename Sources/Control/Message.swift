@@ -179,8 +179,9 @@ func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: S
     throw FrameError(sentence: "The \(peer) sent something that is not a message of agentd.")
   }
   guard greeting.protocol == Build.protocolVersion, greeting.build == Build.version else {
-    let build = greeting.build.unicodeScalars.prefix(40).allSatisfy({ (" "..."~").contains($0) })
-    let name = build ? String(greeting.build.prefix(40)) : "?"
+    // Cut by scalars: one character of Swift's may hold any number of them.
+    let build = greeting.build.unicodeScalars.prefix(40)
+    let name = build.allSatisfy({ (" "..."~").contains($0) }) ? String(build) : "?"
     throw FrameError(
       sentence: "The \(peer) is another build of agentd (\(name), protocol \(greeting.protocol); this one is "
         + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary."

@@ -8,8 +8,11 @@ public final class Server {
   /// Connections at once. Beyond it the oldest that waits for nothing makes room, so that a crowd of silent
   /// clients cannot keep out one that speaks.
   static let connectionLimit = 512
+  /// How long a client may keep the daemon waiting.
+  public static let clientPatience: Duration = .seconds(10)
 
   private let owner: UInt32
+  private let patience: Duration
   private let answer: @Loop (Connection, Request) async -> Void
   private let onRefusal: @Loop (String) -> Void
   private var listener: Listener?
@@ -21,13 +24,16 @@ public final class Server {
   /// - Parameters:
   ///   - path: at most 107 bytes.
   ///   - owner: the uid whose clients are served, beside root's.
+  ///   - patience: how long a client may take for a request, or take nothing of a reply.
   ///   - onRefusal: receives a sentence for the log when a client was turned away.
   ///   - answer: carries a request out and sends its replies. Requests of one client do not overlap.
   public init(
-    path: String, owner: UInt32, onRefusal: @escaping @Loop (String) -> Void,
+    path: String, owner: UInt32, patience: Duration = clientPatience,
+    onRefusal: @escaping @Loop (String) -> Void,
     answer: @escaping @Loop (Connection, Request) async -> Void
   ) throws(SystemError) {
     self.owner = owner
+    self.patience = patience
     self.answer = answer
     self.onRefusal = onRefusal
     listener = try Listener(
@@ -53,7 +59,7 @@ public final class Server {
   private func welcome(_ descriptor: consuming Descriptor, uid: UInt32) {
     let connection: Connection
     do {
-      connection = Connection(try Stream(descriptor))
+      connection = Connection(try Stream(descriptor), patience: patience)
     } catch {
       onRefusal("A connection could not be watched: \(error).")
       return
@@ -78,7 +84,9 @@ public final class Server {
 
   private func evictOldest() {
     guard let oldest = connections.lazy.filter({ !$0.value.isAttached }).map(\.key).min() else { return }
-    connections.removeValue(forKey: oldest)?.close()
-    onRefusal("There are \(Self.connectionLimit) connections: the oldest that asked for nothing was closed.")
+    let limit = Self.connectionLimit
+    connections.removeValue(forKey: oldest)?.dismiss(
+      "There are \(limit) connections, and this one was the oldest to ask for nothing: connect again.")
+    onRefusal("There are \(limit) connections: the oldest that asked for nothing was closed.")
   }
 }

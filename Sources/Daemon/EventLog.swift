@@ -50,11 +50,13 @@ public struct EventLog: LogHandler {
 
   /// Makes every logger of the process write here. To be called once.
   public static func install(_ settings: LogSettings) {
-    LoggingSystem.bootstrap { label in
-      EventLog(
-        label: label, isPretty: settings.isPretty, metadata: [:],
-        logLevel: settings.levels[label] ?? settings.level)
-    }
+    LoggingSystem.bootstrap { EventLog(label: $0, settings) }
+  }
+
+  init(label: String, _ settings: LogSettings) {
+    self.label = label
+    isPretty = settings.isPretty
+    logLevel = settings.levels[label] ?? settings.level
   }
 
   /// One piece of metadata.
@@ -93,10 +95,21 @@ public struct EventLog: LogHandler {
       let text = value.description
       let isPlain =
         !text.isEmpty && text.unicodeScalars.allSatisfy { $0 > " " && $0 < "\u{7f}" && $0 != "\"" }
-      return " \(key)=\(isPlain ? text : text.debugDescription)"
+      return " \(key)=\(isPlain ? text : quoted(text))"
     }
     let column = level.rawValue.uppercased().padding(to: 8)
     return "\(time) \(column) \(name)\(words.joined())"
+  }
+
+  /// In quotes, and without anything that would end the line or steer a terminal.
+  private static func quoted(_ text: String) -> String {
+    let scalars = text.unicodeScalars.map { scalar in
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)
+      default: scalar == "\"" || scalar == "\\" ? "\\\(scalar)" : String(scalar)
+      }
+    }
+    return "\"\(scalars.joined())\""
   }
 
   static func json(time: String, level: Logger.Level, label: String, name: String, facts: Logger.Metadata)

@@ -29,8 +29,13 @@ final class Instance: Sendable {
     try Self.makeDirectory(Self.parent(of: socketPath))
     lock = try Self.claim(pidFile)
     runtimeDirectory = "\(Self.parent(of: socketPath))/\(id)"
-    try Self.clearPlace(for: socketPath)
-    try Self.makeDirectory(runtimeDirectory)
+    do throws(StartFailure) {
+      try Self.clearPlace(for: socketPath)
+      try Self.makeDirectory(runtimeDirectory)
+    } catch {
+      unlink(pidFile)
+      throw error
+    }
   }
 
   /// The name of the instance with these paths.
@@ -43,9 +48,10 @@ final class Instance: Sendable {
     }.joined()
   }
 
-  /// Gives the instance up: its socket and its pid file go, then the lock.
+  /// Gives the instance up: its socket and its pid file go, then the lock. The socket must have been closed.
   func resign() {
-    unlink(socketPath)
+    // Who listens there now took the place before this daemon could, with another pid file.
+    try? Self.clearPlace(for: socketPath)
     rmdir(runtimeDirectory)
     unlink(pidFile)
   }
@@ -144,10 +150,11 @@ final class Instance: Sendable {
     }
   }
 
+  /// Only a refused connection shows that nobody does: a full queue, or a socket of another type, is somebody's.
   private static func isListening(_ path: String) -> Bool {
     switch UnixSocket.probe(path) {
-    case nil, .resourceTemporarilyUnavailable?: true
-    default: false
+    case .connectionRefused?, .noSuchFileOrDirectory?: false
+    default: true
     }
   }
 

@@ -50,15 +50,11 @@ public final class Service {
     log.info(
       "agentd.reactor_chosen",
       metadata: ["reactor": "\(backend.kind.rawValue)", "reason": "\(backend.reason)"])
-    let signals: Signals
-    let worker: Worker
-    do throws(SystemError) {
-      signals = try Signals(Self.endingSignals) { [weak self] in self?.receive($0) }
-      worker = try Worker()
-    } catch {
-      throw Self.refusedByKernel(error)
+    let signals = try Self.granted { () throws(SystemError) in
+      try Signals(Self.endingSignals) { [weak self] in self?.receive($0) }
     }
     defer { signals.close() }
+    let worker = try Self.granted { () throws(SystemError) in try Worker() }
     let instance = try await worker.run { [daemon = configuration.daemon] () throws(StartFailure) in
       try Instance(claiming: daemon)
     }
@@ -66,32 +62,38 @@ public final class Service {
     do throws(StartFailure) {
       try await serve(instance, worker)
     } catch {
-      await worker.run { instance.resign() }
+      await resign(instance, worker)
       throw error
     }
-    await worker.run { instance.resign() }
+    await resign(instance, worker)
     log.info("agentd.daemon_stopped")
     await EventLog.output.finish(within: Self.logPatience)
+  }
+
+  private func resign(_ instance: Instance, _ worker: Worker) async {
+    // A signal from now on must not give up what may be another daemon's by then.
+    self.instance = nil
+    await worker.run { instance.resign() }
   }
 
   private func serve(_ instance: Instance, _ worker: Worker) async throws(StartFailure) {
     try await proveAuditRoot(worker)
     let containers = try await reachPodman(worker)
     try await Reconciliation(containers: containers, worker: worker, instance: instance, log: log).run()
-    let host: SessionHost
-    let server: Server
-    do throws(SystemError) {
-      host = try SessionHost(
+    let host = try Self.granted { () throws(SystemError) in
+      try SessionHost(
         containers: containers, worker: worker, daemonID: instance.id,
         runtimeDirectory: instance.runtimeDirectory,
         auditRoot: configuration.daemon.auditRoot, sealCommand: sealCommand, log: runnerLog)
-      server = try Server(
+    }
+    defer { host.close() }
+    let server = try Self.granted { () throws(SystemError) in
+      try Server(
         path: configuration.daemon.socketPath, owner: geteuid(),
         onRefusal: { [log] in log.warning("agentd.client_refused", metadata: ["reason": "\($0)"]) },
         answer: { [weak self] in await self?.answer($1, from: $0, on: host) })
-    } catch {
-      throw Self.refusedByKernel(error)
     }
+    defer { server.close() }
     log.info(
       "agentd.daemon_started",
       metadata: [
@@ -104,14 +106,20 @@ public final class Service {
     log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
     openWhenIdle()
     await idle.wait()
-    server.close()
-    host.close()
   }
 
   // MARK: Starting
 
-  private static func refusedByKernel(_ error: SystemError) -> StartFailure {
-    StartFailure("The kernel refuses what the daemon needs (\(error)): see to its limits and permissions.")
+  /// What the kernel grants, or the sentence for when it does not.
+  private static func granted<Resource>(
+    _ body: @Loop () throws(SystemError) -> Resource
+  ) throws(StartFailure) -> Resource {
+    do throws(SystemError) {
+      return try body()
+    } catch {
+      throw StartFailure(
+        "The kernel refuses what the daemon needs (\(error)): see to its limits and permissions.")
+    }
   }
 
   private func proveAuditRoot(_ worker: Worker) async throws(StartFailure) {

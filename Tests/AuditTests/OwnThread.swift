@@ -2,35 +2,7 @@
 // otherwise, and the other tests of the process run at the same time.
 
 import Glibc
-
-private final class Job {
-  let body: () -> Void
-  init(_ body: @escaping () -> Void) { self.body = body }
-}
-
-/// A call that Swift's Glibc module does not show.
-private func symbol<Function>(_ name: String, as type: Function.Type) throws -> Function {
-  guard let address = dlsym(nil, name) else { throw Failure(call: name, code: ENOSYS) }
-  return unsafeBitCast(address, to: type)
-}
-
-private func onItsOwnThread<Value>(_ body: () throws -> Value) throws -> Value {
-  var result: Result<Value, any Error>?
-  try withoutActuallyEscaping(body) { body in
-    let job = Unmanaged.passRetained(Job { result = Result { try body() } })
-    var thread = pthread_t()
-    let code = pthread_create(
-      &thread, nil,
-      { context in
-        context.map { Unmanaged<Job>.fromOpaque($0).takeRetainedValue().body() }
-        return nil
-      }, job.toOpaque())
-    if code != 0 { throw Failure(call: "pthread_create", code: code) }
-    pthread_join(thread, nil)
-  }
-  guard let result else { throw Failure(call: "pthread_join", code: ESRCH) }
-  return try result.get()
-}
+import TestSupport
 
 /// Runs the body under a umask that nobody else sees.
 func withUmask<Value>(_ mask: mode_t, _ body: () throws -> Value) throws -> Value {

@@ -85,7 +85,7 @@ struct ChildTests {
   @Test("a program that does not exist is an error that leaves nothing behind")
   func missing() async {
     await #expect(processExitsWith: .success) {
-      LoopThread.start()
+      LoopThread.startAlone()
       await startNothing()
     }
   }
@@ -94,7 +94,7 @@ struct ChildTests {
   @Test("200 at once are each reaped once, and every descriptor returns")
   func many() async {
     await #expect(processExitsWith: .success) {
-      LoopThread.start()
+      LoopThread.startAlone()
       await twoHundredAtOnce()
     }
   }

@@ -142,6 +142,23 @@ struct StreamTests {
     right.close()
   }
 
+  @Test("a pipe's reader that leaves ends a write that waits for it") @Loop
+  func readerLeaves() async throws {
+    var ends: [Int32] = [-1, -1]
+    #expect(pipe(&ends) == 0)
+    #expect(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0)
+    let writer = try Stream(Descriptor(owning: ends[1]), .write)
+    let flood = [UInt8](repeating: 0, count: 1_000_000)
+    let writing = Loop.spawn {
+      await #expect(throws: StreamError.peerGone) { try await writer.write(flood, within: .seconds(60)) }
+    }
+    // The pipe is full now, so that it is never writable again.
+    await Loop.spawn {}.value
+    close(ends[0])
+    await writing.value
+    writer.close()
+  }
+
   @Test("writing to a peer that has gone is an error, not a signal") @Loop
   func peerGone() async throws {
     let (left, right) = try pair()

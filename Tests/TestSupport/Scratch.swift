@@ -15,6 +15,9 @@ public struct Scratch: Sendable {
     path = String(cString: made)
   }
 
+  /// Takes over the directory of a process that could not remove it itself.
+  public init(existing path: String) { self.path = path }
+
   /// Removes the tree, sealed directories included.
   public func remove() { Scratch.remove(path) }
 

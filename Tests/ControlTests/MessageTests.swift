@@ -1,0 +1,125 @@
+// Messages: what goes into a frame comes out of it, and what is no frame of this build is told in one sentence.
+
+import FoundationEssentials
+import Testing
+
+@testable import Control
+
+@Suite("Message")
+struct MessageTests {
+  private func complaint(_ line: some Sequence<UInt8>) -> String? {
+    do throws(FrameError) {
+      _ = try decodeLine(Array(line), as: Request.self, from: "client")
+      return nil
+    } catch {
+      return error.sentence
+    }
+  }
+
+  private func frame(protocol number: String = "1", build: String = Build.version, body: String) -> String {
+    "{\"protocol\":\(number),\"build\":\"\(build)\",\"body\":\(body)}"
+  }
+
+  @Test(
+    "a request survives its frame",
+    arguments: [
+      Request.list, .stop(session: "0123456789abcdef"),
+      .run(
+        invocation: InvocationRequest(
+          profile: "p\n\"\u{0}\\", repository: "https://example.org/ü.git", workUnit: "\u{2028}",
+          timeoutMilliseconds: .max, detach: true)),
+      .run(
+        invocation: InvocationRequest(
+          profile: "", repository: nil, workUnit: nil, timeoutMilliseconds: nil, detach: false)),
+    ])
+  func requests(_ request: Request) throws {
+    let line = encodeLine(request)
+    // One line: the only newline is its end.
+    #expect(line.firstIndex(of: UInt8(ascii: "\n")) == line.count - 1)
+    #expect(try decodeLine(Array(line.dropLast()), as: Request.self, from: "client") == request)
+  }
+
+  @Test(
+    "a reply survives its frame",
+    arguments: [
+      Reply.done, .refused(reason: "No.\nNever."), .sessions(sessions: []),
+      .accepted(session: AcceptedSession(id: "0123456789abcdef", record: "/r", consoleLog: "/r/c")),
+      .finished(
+        session: FinishedSession(
+          id: "0123456789abcdef", profile: "p", outcome: "success", isSuccess: true, exitCode: 0, signal: nil,
+          durationMilliseconds: 1, record: "/r", problems: ["a", "b"])),
+      .sessions(sessions: [
+        LiveSession(id: "0", profile: "p", phase: "command", ageMilliseconds: .max, repository: "r")
+      ]),
+    ])
+  func replies(_ reply: Reply) throws {
+    #expect(try decodeLine(Array(encodeLine(reply).dropLast()), as: Reply.self, from: "daemon") == reply)
+  }
+
+  @Test(
+    "another version and another protocol get one sentence with both builds in it",
+    arguments: [("1", "9.9.9"), ("2", "0.1.0"), ("-7", "0.1.0")])
+  func otherBuild(number: String, build: String) {
+    // Its body may be anything: it is not looked at.
+    let sentence = complaint(frame(protocol: number, build: build, body: "{\"dance\":[]}").utf8)
+    #expect(
+      sentence == "The client is another build of agentd (\(build), protocol \(number); this one is "
+        + "0.1.0, protocol 1): restart the daemon after replacing the binary.")
+  }
+
+  @Test(
+    "another build's name is repeated only as far as it is short and printable",
+    arguments: [
+      (String(repeating: "9", count: 1000), String(repeating: "9", count: 40)),
+      ("9\\u001b[2J", "?"),
+      // One character to Swift, and as long as one likes.
+      (
+        String(repeating: "9", count: 40) + String(repeating: "\u{301}", count: 1000),
+        String(repeating: "9", count: 40)
+      ),
+    ])
+  func otherBuildName(build: String, shown: String) throws {
+    let sentence = try #require(complaint(frame(build: build, body: "{}").utf8))
+    #expect(sentence.hasPrefix("The client is another build of agentd (\(shown), protocol 1;"))
+    #expect(sentence.utf8.count < 300)
+  }
+
+  @Test(
+    "what is no frame at all gets one sentence",
+    arguments: [
+      "", "hello", "{}", "[]", "null", "{\"protocol\":1}", "{\"protocol\":\"1\",\"build\":\"0.1.0\"}",
+      "{\"protocol\":99999999999999999999,\"build\":\"0.1.0\"}", "GET / HTTP/1.1\r",
+    ])
+  func noFrame(_ text: String) {
+    #expect(complaint(text.utf8) == "The client sent something that is not a message of agentd.")
+  }
+
+  @Test(
+    "a frame of this build with an unknown body gets one sentence",
+    arguments: [
+      "{}", "null", "{\"dance\":{}}", "{\"stop\":{}}", "{\"stop\":{\"session\":7}}", "[{\"list\":{}}]",
+    ])
+  func unknownBody(_ body: String) {
+    #expect(
+      complaint(frame(body: body).utf8)
+        == "The client sent a message that this build of agentd does not know."
+    )
+  }
+
+  @Test("bytes that are not UTF-8 are no frame")
+  func invalidUTF8() {
+    var line = Array(frame(body: "{\"stop\":{\"session\":\"x\"}}").utf8)
+    line[line.lastIndex(of: UInt8(ascii: "x")) ?? 0] = 0xff
+    #expect(complaint(line) != nil)
+  }
+
+  @Test("JSON nested thousands deep is refused, not followed")
+  func deepNesting() {
+    let depth = 30_000
+    let nested = String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
+    #expect(complaint(nested.utf8) != nil)
+    #expect(complaint(frame(body: nested).utf8) != nil)
+    let objects = String(repeating: "{\"a\":", count: 10_000) + "1" + String(repeating: "}", count: 10_000)
+    #expect(complaint(frame(body: objects).utf8) != nil)
+  }
+}

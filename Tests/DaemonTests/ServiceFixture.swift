@@ -1,0 +1,162 @@
+// A whole daemon on a stand-in for podman, in a process of its own.
+
+import Control
+import Engine
+import Glibc
+import Profiles
+import Reactor
+import TestSupport
+
+@testable import Daemon
+
+/// A service with one profile, `worker`, whose containers are shell scripts.
+@Loop
+final class ServiceFixture {
+  /// The daemon's variable behind the profile's credential, and its value.
+  nonisolated static let secretVariable = "AGENTD_TEST_SECRET"
+  nonisolated static let secret = "planted-5e12d0c5"
+
+  /// `podman run` starts what stands for conmon, and that what stands for the container: it reads its envelope, comes
+  /// to its command, and ends with the code that it reads from `finish`.
+  nonisolated static let containerScript = """
+    env >>"$here/environment"
+    container() {
+      exec <"$1"
+      read -r repository; read -r unit; read -r token; read -r count
+      # Lines, not words: their values are not decoded here.
+      while [ "$count" -gt 0 ]; do read -r line; echo "$line" >>"$here/received"; count=$((count - 1)); done
+      echo command >>"$2"
+      echo command >>"$here/commands"
+      read -r code <"$here/finish"
+      exit "$code"
+    }
+    conmon() {
+      container "$1" "$2" &
+      echo $! >"$3"
+      # The number of this very shell: $$ is the first one's.
+      sh -c 'echo $PPID' >"$4"
+      echo started >"$here/started"
+      wait $!
+      echo "exited $? false \\"2026-11-23T04:05:06Z\\"" >"$here/exit"
+    }
+    case $verb in
+    info) printf 'overlay\\n%s\\n' "$here/store" ;;
+    ps) if [ -e "$here/on_ps" ]; then . "$here/on_ps"; fi ;;
+    image) echo "$digits sha256:$digits" ;;
+    inspect) cat "$here/exit" ;;
+    rm) if [ -e "$here/stuck" ]; then fail 125 'it is stuck'; fi ;;
+    run)
+      while [ $# -gt 0 ]; do
+        case $1 in
+        --conmon-pidfile) conmon_pid=$2 ;;
+        --pidfile) pid=$2 ;;
+        --mount)
+          source=${2#type=bind,src=}
+          case $2 in
+          *,dst=/agentd/envelope) envelope=${source%%,*} ;;
+          *,dst=/agentd/report) report=${source%%,*} ;;
+          esac ;;
+        esac
+        shift
+      done
+      conmon "$envelope" "$report" "$pid" "$conmon_pid" </dev/null >/dev/null 2>&1 &
+      read -r word <"$here/started"
+      echo $digits ;;
+    esac
+    """
+
+  /// What this process has logged.
+  nonisolated static let log = Events()
+
+  let scratch: Scratch
+  let podman: StubPodman
+  let configuration: Configuration
+  private let finish: Descriptor
+  private var ended: Task<String?, Never>?
+
+  var socketPath: String { configuration.daemon.socketPath }
+  var pidFile: String { configuration.daemon.pidFile }
+  var runtimeDirectory: String { "\(scratch.path)/run/\(Instance.id(configuration.daemon))" }
+
+  init() async throws {
+    scratch = Scratch()
+    podman = try await StubPodman(in: scratch.path, Self.containerScript)
+    for fifo in ["finish", "started"] {
+      guard mkfifo("\(scratch.path)/\(fifo)", 0o600) == 0 else { throw CallFailed("mkfifo", errno) }
+    }
+    // Held open, so that no container waits for a writer; it reads an end of file when this process has gone.
+    finish = Descriptor(owning: open("\(scratch.path)/finish", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    try write("", to: "\(scratch.path)/commands")
+    guard mkdir("\(scratch.path)/method", 0o700) == 0 else { throw CallFailed("mkdir", errno) }
+    try write("", to: "\(scratch.path)/method/manifest.toml")
+    let text = """
+      [daemon]
+      socket_path = "run/agentd.sock"
+      pid_file = "run/agentd.pid"
+      audit_root = "audit"
+      [[profiles]]
+      name = "worker"
+      base_image = "base:1"
+      methodology_dir = "method"
+      command = ["true"]
+      repo = "https://example.org/a.git"
+      [[profiles.credentials]]
+      name = "API_KEY"
+      source = "\(Self.secretVariable)"
+      """
+    let host = Host(
+      environment: [:], effectiveUserID: geteuid(), workingDirectory: "/", exists: { _ in true })
+    configuration = try Configuration.parse(text, path: "\(scratch.path)/agentd.toml", host: host)
+  }
+
+  /// Starts the daemon. When it has ended, `end` tells.
+  func start(environment: [String: String]? = nil) {
+    let service = Service(
+      configuration: configuration,
+      environment: environment ?? [
+        "PATH": "\(scratch.path):/usr/bin:/bin", Self.secretVariable: Self.secret, "HARMLESS": "kept",
+      ],
+      sealCommand: ["/bin/false"])
+    ended = Task { @Loop in
+      guard let choice = LoopThread.choice else { return "the loop does not run" }
+      do throws(StartFailure) {
+        try await service.run(backend: choice)
+        return nil
+      } catch {
+        return error.description
+      }
+    }
+  }
+
+  /// Why the daemon did not start; nil when it did and has ended well.
+  func end() async -> String? { await ended?.value }
+
+  /// Connects as soon as the daemon listens.
+  func connect() async throws -> Client {
+    await Self.log.wait(for: "agentd.daemon_started")
+    return try await Client.connect(to: socketPath)
+  }
+
+  /// Returns when so many containers have come to their commands.
+  func waitForCommands(_ count: Int) async throws { try await podman.wait(for: count, linesIn: "commands") }
+
+  /// Lets one container end with this code.
+  func finish(_ code: Int) throws {
+    let line = Array("\(code)\n".utf8)
+    guard write(finish.raw, line, line.count) == line.count else { throw CallFailed("write", errno) }
+  }
+
+  /// The sentence of a refused reply.
+  static func refusal(_ reply: Reply) -> String? {
+    guard case .refused(let reason) = reply else { return nil }
+    return reason
+  }
+
+  static func request(
+    detach: Bool = false, profile: String = "worker", timeout: UInt64? = nil
+  ) -> Request {
+    .run(
+      invocation: InvocationRequest(
+        profile: profile, repository: nil, workUnit: nil, timeoutMilliseconds: timeout, detach: detach))
+  }
+}

@@ -1,0 +1,171 @@
+// Running podman: how many at a time, for how long, with which environment, and what its failures turn into.
+
+import Glibc
+import Reactor
+import TestSupport
+import Testing
+
+@testable import Engine
+
+@Suite("Containers")
+struct ContainersTests {
+  init() { LoopThread.start() }
+
+  private func launch() throws -> ContainerLaunch {
+    ContainerLaunch(
+      name: try name(1), image: "c0ffee", conmonPidFile: "/c", pidFile: "/p", consoleLog: "/l", mounts: [],
+      script: "exit 0", arguments: [])
+  }
+
+  private func name(_ number: Int) throws -> ContainerName {
+    try #require(
+      ContainerName(daemon: "0123abcd", profile: "worker", session: "00000000000000\(10 + number)"))
+  }
+
+  @Test("podman gets the environment that was given, and nothing else of this process") @Loop
+  func environment() async throws {
+    let fixture = try await Fixture("env")
+    defer { fixture.scratch.remove() }
+    // Variables that every shell sets by itself.
+    let own = ["PWD=", "OLDPWD=", "_=", "SHLVL="]
+    let lines = try await fixture.containers.answer(["anything"]).split(separator: "\n")
+    let given = lines.filter { line in !own.contains { line.hasPrefix($0) } }.sorted()
+    #expect(given == ["MARK=here", "PATH=/usr/bin:/bin"])
+  }
+
+  @Test("a podman that hangs is killed at its deadline, with what it started") @Loop
+  func hangs() async throws {
+    let fixture = try await Fixture("sleep 1000 & echo $! >\"$here/pid\"; wait")
+    defer { fixture.scratch.remove() }
+    let result = try await fixture.containers.unshare(["true"], deadline: .seconds(1))
+    #expect(result.timedOut)
+    #expect(!result.succeeded)
+    #expect(
+      Containers.failure(of: ["rm", "--force"], result).description
+        == "podman rm took too long and was killed")
+    let pid = try #require(Int32(try contents(of: "\(fixture.scratch.path)/pid").dropLast()))
+    if let left = try? Process(pid: pid, needsStatus: false) {
+      await left.wait()
+      left.close()
+    }
+  }
+
+  @Test("no more than four run at a time, and everybody's turn comes") @Loop
+  func gate() async throws {
+    let fixture = try await Fixture(
+      """
+      echo start >>"$here/running"
+      read -r line <"$here/go"
+      echo end >>"$here/running"
+      echo 'exited 7 false "2026-11-23T04:05:06Z"'
+      """)
+    defer { fixture.scratch.remove() }
+    let running = "\(fixture.scratch.path)/running"
+    try write("", to: running)
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let questions = try (0..<12).map { number in
+      let name = try Fixture.name(number)
+      return Task { @Loop in try await fixture.containers.exit(of: name) }
+    }
+    try await fixture.podman.wait(for: 4, linesIn: "running")
+    #expect(write(go.raw, String(repeating: "\n", count: 12), 12) == 12)
+    for question in questions { #expect(try await question.value?.code == 7) }
+    var now = 0
+    var most = 0
+    for line in try contents(of: running).split(separator: "\n") {
+      now += line == "start" ? 1 : -1
+      most = max(most, now)
+    }
+    #expect(most == Containers.processLimit)
+    #expect(now == 0)
+  }
+
+  @Test("a podman that cannot be started is an error in a sentence") @Loop
+  func missing() async throws {
+    let fixture = try await Fixture("")
+    fixture.scratch.remove()
+    let sentence = await Fixture.failure { try await fixture.containers.remove(Fixture.name(1)) }
+    #expect(sentence?.hasPrefix("podman could not be started (start ") == true)
+  }
+
+  @Test("the probe learns where podman's store is") @Loop
+  func probe() async throws {
+    let fixture = try await Fixture("printf 'overlay\\n/var/lib/containers\\n'")
+    defer { fixture.scratch.remove() }
+    try await fixture.containers.probe()
+    #expect(
+      try fixture.podman.calls() == ["info --format {{.Store.GraphDriverName}}~{{.Store.GraphRoot}}"])
+  }
+
+  @Test(
+    "a probe that fails tells why in podman's words, or what was not understood",
+    arguments: [
+      ("fail 125 'overlay is not supported'", "podman info: overlay is not supported"),
+      ("exit 3", "podman info ended with exit code 3"),
+      ("kill -TERM $$", "podman info ended with signal 15"),
+      ("echo surprise", "podman info printed something that is not understood: surprise\n"),
+    ])
+  @Loop func probeFails(_ body: String, _ sentence: String) async throws {
+    let fixture = try await Fixture(body)
+    defer { fixture.scratch.remove() }
+    #expect(await Fixture.failure { try await fixture.containers.probe() } == sentence)
+  }
+
+  @Test("a launch returns when podman has started the container") @Loop
+  func launches() async throws {
+    let fixture = try await Fixture("echo $digits")
+    defer { fixture.scratch.remove() }
+    try await fixture.containers.launch(try launch())
+    #expect(try fixture.podman.calls(of: "run").count == 1)
+  }
+
+  @Test(
+    "a launch that fails is told apart by podman's exit code and words",
+    arguments: [
+      ("fail 127 'crun: executable file `/bin/sh` not found'", LaunchFailure.noShell),
+      ("fail 126 'permission denied'", .noShell),
+      ("fail 125 'c0ffee: image not known'", .imageMissing),
+      ("fail 125 'the container name \"x\" is already in use by y: that name is already in use'", .nameInUse),
+      ("fail 125 'no space left on device'", .other("no space left on device")),
+      ("exit 1", .other("podman run ended with exit code 1")),
+      ("kill -KILL $$", .other("podman run ended with exit code 137")),
+    ])
+  @Loop func launchFails(_ body: String, _ expected: LaunchFailure) async throws {
+    let fixture = try await Fixture(body)
+    defer { fixture.scratch.remove() }
+    await #expect(throws: expected) { try await fixture.containers.launch(try launch()) }
+  }
+
+  @Test("only this daemon's containers are listed, with how they stand") @Loop
+  func list() async throws {
+    let fixture = try await Fixture(
+      """
+      printf 'agentd-0123abcd-worker-0000000000000011\\trunning\\n'
+      printf 'agentd-0123abcd-worker-0000000000000012\\texited\\n'
+      printf 'agentd-0123abcd-worker-0000000000000013\\tlevitating\\n'
+      printf 'agentd-0123abce-worker-0000000000000014\\texited\\n'
+      printf 'database\\texited\\n'
+      """)
+    defer { fixture.scratch.remove() }
+    let listed = try await fixture.containers.list(daemon: "0123abcd")
+    #expect(listed.map(\.name) == [try name(1), try name(2), try name(3)])
+    #expect(listed.map(\.state) == [.live, .dead, .unknown("levitating")])
+  }
+
+  @Test("how a container ended is podman's answer, and nothing when podman knows none of that name") @Loop
+  func exit() async throws {
+    let fixture = try await Fixture(
+      """
+      case "$*" in
+      *0011) echo 'exited 137 true "2026-11-23T04:05:06Z"' ;;
+      *) fail 125 'no such container' ;;
+      esac
+      """)
+    defer { fixture.scratch.remove() }
+    let ended = try await fixture.containers.exit(of: name(1))
+    #expect(ended?.code == 137)
+    #expect(ended?.ranOutOfMemory == true)
+    #expect(try await fixture.containers.exit(of: name(2)) == nil)
+  }
+}

@@ -1,0 +1,47 @@
+// Containers on a stand-in for podman, in a directory that goes with the test.
+
+import Reactor
+import TestSupport
+
+@testable import Engine
+
+/// What the tests of the running side share.
+@Loop
+struct Fixture {
+  /// The one worker of these tests: a thread each would never end.
+  private static var worker: Worker?
+
+  let scratch = Scratch()
+  let podman: StubPodman
+  let containers: Containers
+
+  /// - Parameter body: the script of the stand-in, as `StubPodman` takes it.
+  init(_ body: String) async throws {
+    let worker = try Self.worker ?? Worker()
+    Self.worker = worker
+    podman = try await StubPodman(in: scratch.path, body)
+    containers = Containers(
+      podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin", "MARK=here"],
+      worker: worker)
+  }
+
+  /// A name of this daemon's, told apart by its number.
+  static func name(_ number: Int) throws -> ContainerName {
+    let digits = String(number, radix: 16)
+    let session = String(repeating: "0", count: 16 - digits.count) + digits
+    guard let name = ContainerName(daemon: "0123abcd", profile: "worker", session: session) else {
+      throw CallFailed("a container's name", 0)
+    }
+    return name
+  }
+
+  /// The sentence of the error that the body throws; nil when it throws none.
+  static func failure(_ body: @Loop () async throws -> Void) async -> String? {
+    do {
+      try await body()
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }
+}

@@ -1,0 +1,94 @@
+// Listening on a Unix socket: its file, its peers, and what happens when descriptors run out.
+
+import Glibc
+import Reactor
+import TestSupport
+import Testing
+
+@Suite("Listener")
+struct ListenerTests {
+  init() { LoopThread.start() }
+
+  private let scratch = Scratch()
+  private var path: String { "\(scratch.path)/s" }
+
+  @Test("its file is the owner's alone, and the peer's uid is told") @Loop
+  func peers() async throws {
+    defer { scratch.remove() }
+    let uids = Inbox<UInt32>(capacity: 3)
+    let listener = try Listener(path: path, onExhaustion: { _ in }) { _, uid in uids.post(uid) }
+    defer { listener.close() }
+    #expect(mode(of: path) == 0o600)
+    for _ in 0..<3 {
+      let stream = try Stream.connect(to: path)
+      #expect(await uids.next() == geteuid())
+      // Whoever lets a connection go has closed it.
+      #expect(try await stream.read(upTo: 1, within: .seconds(60)) == nil)
+      stream.close()
+    }
+  }
+
+  @Test("a path that is taken, too long or nowhere is refused with the call's name") @Loop
+  func refusals() throws {
+    defer { scratch.remove() }
+    func refusal(_ path: String) -> String? {
+      do throws(SystemError) {
+        try Listener(path: path, onExhaustion: { _ in }, onConnection: { _, _ in }).close()
+        return nil
+      } catch {
+        return error.description
+      }
+    }
+    try write("mine", to: path)
+    #expect(refusal(path) == "bind \(path): Address already in use")
+    #expect(try contents(of: path) == "mine")
+    #expect(refusal("/nonexistent/s") == "bind /nonexistent/s: No such file or directory")
+    let longest = "/tmp/" + String(repeating: "x", count: 102)
+    #expect(longest.utf8.count == 107)
+    #expect(refusal(longest) == nil)
+    #expect(unlink(longest) == 0)
+    #expect(refusal(longest + "x") == "bind \(longest)x: File name too long")
+  }
+
+  @Test("as soon as it is closed nobody can connect, and the file is left to its owner") @Loop
+  func closes() throws {
+    defer { scratch.remove() }
+    let listener = try Listener(path: path, onExhaustion: { _ in }, onConnection: { _, _ in })
+    #expect(UnixSocket.probe(path) == nil)
+    listener.close()
+    listener.close()
+    #expect(UnixSocket.probe(path) == .connectionRefused)
+    #expect(exists(path))
+    #expect(UnixSocket.probe("\(scratch.path)/none") == .noSuchFileOrDirectory)
+  }
+
+  @Test("without descriptors connections wait, and are taken when there are some again")
+  func exhaustion() async {
+    defer { scratch.remove() }
+    await #expect(processExitsWith: .success) {
+      LoopThread.start()
+      try await runOutOfDescriptors()
+    }
+  }
+}
+
+@Loop private func runOutOfDescriptors() async throws {
+  let scratch = Scratch()
+  defer { scratch.remove() }
+  let path = "\(scratch.path)/s"
+  let errors = Inbox<SystemError>(capacity: 100)
+  let connections = Inbox<UInt32>(capacity: 1)
+  let listener = try Listener(path: path, onExhaustion: { errors.post($0) }) { connections.post($1) }
+  defer { listener.close() }
+  let stream = try Stream.connect(to: path)
+  defer { stream.close() }
+  // The connection is made and not yet taken; from here on this process may not open anything.
+  var limit = rlimit()
+  #expect(getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+  var none = limit
+  none.rlim_cur = 0
+  #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &none) == 0)
+  #expect(await errors.next().description == "accept: Too many open files")
+  #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+  #expect(await connections.next() == geteuid())
+}

@@ -1,0 +1,134 @@
+// Processes of others and signals: who the parent is, what a signal reaches, and what arrives on the loop.
+
+import Glibc
+import Reactor
+import TestSupport
+import Testing
+
+@Suite("Process")
+struct ProcessTests {
+  init() { LoopThread.start() }
+
+  @Test("the parent of a process is read from the kernel, whatever the process is called") @Loop
+  func parent() async throws {
+    #expect(Process.parent(of: getpid()) == getppid())
+    #expect(Process.parent(of: Int32.max) == nil)
+    #expect(Process.parent(of: -1) == nil)
+    let scratch = Scratch()
+    defer { scratch.remove() }
+    // A script's process is called like its file. Written by another process, which has closed it when it runs.
+    let name = "a) S 1 (b"
+    let script =
+      "printf '#!/bin/sh\\ncat /proc/$$/stat\\nread -r x <\"$0.go\"\\n' >\"$1\"; chmod 700 \"$1\"; "
+      + "\"$1\" >\"$1.out\" & echo $!; wait"
+    let go = "\(scratch.path)/\(name).go"
+    #expect(mkfifo(go, 0o600) == 0)
+    let child = try Child(
+      Command(
+        executable: "/bin/sh", arguments: ["-c", script, "sh", "\(scratch.path)/\(name)"],
+        environment: ["PATH=/usr/bin:/bin"], deadline: .seconds(60)))
+    // Opens when the script has opened its end.
+    let worker = try Worker()
+    let gate = Descriptor(owning: try await worker.run { () throws(CallFailed) in try openForWriting(go) })
+    let text = try contents(of: "\(scratch.path)/\(name).out")
+    #expect(text.contains("(\(name)) "))
+    let pid = try #require(Int32(text.prefix { $0.isNumber }))
+    let parent = try #require(Process.parent(of: pid))
+    #expect(Process.parent(of: parent) == getpid())
+    #expect(write(gate.raw, "\n", 1) == 1)
+    #expect(await child.wait().succeeded)
+  }
+
+  @Test("a signal reaches the process that is held, and one that has ended is no error") @Loop
+  func signal() async throws {
+    let child = try Child(
+      Command(executable: "/bin/sleep", arguments: ["1000"], environment: [], deadline: .seconds(60)))
+    let pid = try #require(childOfThisProcess(named: "sleep"))
+    let process = try Process(pid: pid, needsStatus: false)
+    let told = Latch()
+    process.onExit = { told.open() }
+    #expect(!process.hasEnded)
+    try process.signal(SIGTERM)
+    await process.wait()
+    await told.wait()
+    #expect(process.hasEnded)
+    #expect(await child.wait().status == .signaled(SIGTERM))
+    try process.signal(SIGTERM)
+    process.close()
+    try process.signal(SIGTERM)
+    process.close()
+  }
+
+  @Test("closing it lets go who waits for it, and its process goes on") @Loop
+  func closes() async throws {
+    let process = try Process(pid: getppid(), needsStatus: false)
+    let waiting = Loop.spawn { await process.wait() }
+    await Loop.spawn {}.value
+    process.close()
+    await waiting.value
+    #expect(process.status == nil)
+    #expect(kill(getppid(), 0) == 0)
+  }
+
+  @Test("a process that does not exist cannot be held") @Loop
+  func missing() {
+    let error = #expect(throws: SystemError.self) { try Process(pid: Int32.max) }
+    #expect(error?.description == "pidfd_open: No such process")
+  }
+
+  /// The newest process of that name whose parent is this one.
+  @Loop private func childOfThisProcess(named name: String) -> Int32? {
+    guard let directory = opendir("/proc") else { return nil }
+    defer { closedir(directory) }
+    var found: Int32?
+    while let entry = readdir(directory) {
+      let text = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard let pid = Int32(text), Process.parent(of: pid) == getpid(),
+        (try? contents(of: "/proc/\(pid)/comm")) == "\(name)\n"
+      else { continue }
+      found = max(found ?? 0, pid)
+    }
+    return found
+  }
+}
+
+@Suite("Signals")
+struct SignalsTests {
+  init() { LoopThread.start() }
+
+  // A real-time signal that nobody else in this process waits for. Only the loop's own thread blocks it and raises it.
+  private let signal: Int32 = 39
+
+  @Test("a signal is a message on the loop, each of those that are queued") @Loop
+  func delivery() async throws {
+    let received = Inbox<Int32>(capacity: 10)
+    let signals = try Signals([signal, signal + 1]) { received.post($0) }
+    // Real-time signals queue, and the lower number comes first.
+    for number in [signal, signal, signal + 1] { #expect(raise(number) == 0) }
+    for number in [signal, signal, signal + 1] { #expect(await received.next() == number) }
+    signals.close()
+    signals.close()
+    // Blocked still: it waits for the next who receives it, and does not end the process.
+    #expect(raise(signal) == 0)
+    let next = try Signals([signal]) { received.post($0) }
+    #expect(await received.next() == signal)
+    next.close()
+  }
+
+  @Test("a peer that has gone ends a write, never the process")
+  func brokenPipe() async {
+    await #expect(processExitsWith: .success) {
+      Signals.block([])
+      #expect(raise(SIGPIPE) == 0)
+    }
+  }
+}
+
+/// Opens a FIFO as soon as somebody reads it.
+private func openForWriting(_ path: String) throws(CallFailed) -> Int32 {
+  let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+  guard descriptor >= 0 else { throw CallFailed("open \(path)", errno) }
+  return descriptor
+}

@@ -1,0 +1,36 @@
+// Reading and writing small files in tests.
+
+public import Glibc
+
+/// The text of a file.
+public func contents(of path: String) throws -> String {
+  let file = open(path, O_RDONLY | O_CLOEXEC)
+  guard file >= 0 else { throw CallFailed("open \(path)", errno) }
+  defer { close(file) }
+  var bytes: [UInt8] = []
+  while true {
+    let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 16) { buffer, filled in
+      filled = max(0, read(file, buffer.baseAddress, buffer.count))
+    }
+    guard !chunk.isEmpty else { return String(decoding: bytes, as: UTF8.self) }
+    bytes += chunk
+  }
+}
+
+/// Makes a file, or replaces its text.
+public func write(_ text: String, to path: String, mode: mode_t = 0o600) throws {
+  let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+  guard file >= 0 else { throw CallFailed("open \(path)", errno) }
+  defer { close(file) }
+  let bytes = Array(text.utf8)
+  guard write(file, bytes, bytes.count) == bytes.count else { throw CallFailed("write \(path)", errno) }
+}
+
+/// The permission bits of what is at a path itself; nil when nothing is there.
+public func mode(of path: String) -> mode_t? {
+  var status = stat()
+  return lstat(path, &status) == 0 ? status.st_mode & 0o7777 : nil
+}
+
+/// Whether anything is at a path.
+public func exists(_ path: String) -> Bool { mode(of: path) != nil }
