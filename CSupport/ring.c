@@ -44,7 +44,6 @@ int agentd_ring_open(agentd_ring **out) {
     free(ring);
     return result;
   }
-  // The ring must not be inherited by children. liburing opens it close-on-exec already; this only states it.
   *out = ring;
   return 0;
 }
@@ -94,19 +93,24 @@ int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned ca
   // EBUSY and EAGAIN say that completions have to be taken before more can be submitted: they are taken below.
   if (result < 0 && result != -EBUSY && result != -EAGAIN) return result;
   unsigned head, seen = 0, written = 0;
+  int failure = 0;
   struct io_uring_cqe *completion;
   io_uring_for_each_cqe(&ring->uring, head, completion) {
     if (written == capacity) break;
     seen++;
     if (completion->user_data == AGENTD_TOKEN_NONE || completion->res == -ECANCELED) continue;
-    // A poll that failed is reported as ready: whoever then reads or writes gets the true error.
-    uint32_t mask = completion->res < 0 ? POLLERR : (uint32_t)completion->res;
+    if (completion->res < 0) {
+      failure = completion->res;
+      continue;
+    }
     events[written++] = (struct agentd_event){
         .token = completion->user_data,
-        .ready = ready_bits(mask),
-        .rearm = !(completion->flags & IORING_CQE_F_MORE) && completion->res >= 0,
+        .ready = ready_bits((uint32_t)completion->res),
+        .rearm = !(completion->flags & IORING_CQE_F_MORE),
     };
   }
   io_uring_cq_advance(&ring->uring, seen);
-  return (int)written;
+  // A poll that the kernel cannot keep (it is out of memory) would be an event that never comes: a child never reaped,
+  // a container never seen to end. No part of the program can go on without knowing.
+  return failure < 0 ? failure : (int)written;
 }

@@ -64,6 +64,8 @@ public final class Connection {
     do {
       while let line = try await reader.next(within: isAttached ? nil : patience) {
         await answer(self, try decodeLine(line, as: Request.self, from: "client"))
+        // A client that sends faster than it is answered has one turn like everybody else.
+        await Loop.yield()
       }
     } catch let error as FrameError {
       await send(.refused(reason: error.sentence))

@@ -94,13 +94,15 @@ public struct FinishedSession: Codable, Sendable, Equatable {
   public var durationMilliseconds: UInt64
   /// The directory of its audit record.
   public var record: String
-  /// Why it has no outcome of its own, or why its record is incomplete: sentences.
+  /// Why it failed, where its command or its setup could not say so. console.log ends with it.
+  public var reason: String?
+  /// Why its record is incomplete: sentences.
   public var problems: [String]
 
   /// All fields.
   public init(
     id: String, profile: String, outcome: String, isSuccess: Bool, exitCode: Int32?, signal: Int32?,
-    durationMilliseconds: UInt64, record: String, problems: [String]
+    durationMilliseconds: UInt64, record: String, reason: String?, problems: [String]
   ) {
     self.id = id
     self.profile = profile
@@ -110,6 +112,7 @@ public struct FinishedSession: Codable, Sendable, Equatable {
     self.signal = signal
     self.durationMilliseconds = durationMilliseconds
     self.record = record
+    self.reason = reason
     self.problems = problems
   }
 }

@@ -64,24 +64,27 @@ final class Instance: Sendable {
   /// Makes a directory for the owner only, its parents for everybody, and refuses one that others may write to.
   private static func makeDirectory(_ path: String) throws(StartFailure) {
     var status = stat()
-    if stat(path, &status) != 0 {
+    if lstat(path, &status) != 0 {
       if path != "/" { try makeParents(of: path) }
-      guard mkdir(path, 0o700) == 0 || errno == EEXIST, stat(path, &status) == 0 else {
+      guard mkdir(path, 0o700) == 0 || errno == EEXIST, lstat(path, &status) == 0 else {
         throw StartFailure(
           "The directory \(path) cannot be made: \(reason()). Make it, or choose another path.")
       }
     }
+    // A link is as good as its target only when nobody else can turn it elsewhere.
+    if status.st_mode & S_IFMT == S_IFLNK, isOurs(status) { stat(path, &status) }
     guard status.st_mode & S_IFMT == S_IFDIR else {
       throw StartFailure("\(path) is not a directory: remove it, or choose another path.")
     }
-    let isOurs = status.st_uid == geteuid() || status.st_uid == 0
     let isClosed = status.st_mode & 0o022 == 0 || status.st_mode & S_ISVTX != 0
-    guard isOurs, isClosed else {
+    guard isOurs(status), isClosed else {
       throw StartFailure(
         "Others may write to the directory \(path), and could replace the daemon's socket: "
           + "give it to the daemon's user with mode 0700, or choose another path.")
     }
   }
+
+  private static func isOurs(_ status: stat) -> Bool { status.st_uid == geteuid() || status.st_uid == 0 }
 
   private static func makeParents(of path: String) throws(StartFailure) {
     let directory = parent(of: path)

@@ -30,7 +30,7 @@ struct Reconciliation {
     var removed = 0
     // All are asked for at once, so that they share podman's processes.
     let removals = dead.map { container in
-      Task { @Loop in await remove(container.name) }
+      Loop.spawn { await remove(container.name) }
     }
     for removal in removals where await removal.value { removed += 1 }
 

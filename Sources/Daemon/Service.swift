@@ -17,7 +17,8 @@ public final class Service {
   /// How long the last lines of the log may take to be read.
   private static let logPatience: Duration = .seconds(2)
   /// The signals that end the daemon. SIGHUP too, so that a terminal that closes drains it instead of killing it.
-  public nonisolated static let endingSignals = [SIGINT, SIGTERM, SIGHUP]
+  public nonisolated static let endingSignals =
+    [SIGINT, SIGTERM] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP])
 
   private let configuration: Configuration
   private let environment: [String: String]
@@ -106,6 +107,7 @@ public final class Service {
     log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
     openWhenIdle()
     await idle.wait()
+    await containers.close()
   }
 
   // MARK: Starting
@@ -253,6 +255,6 @@ extension FinishedSession {
       id: session.id.description, profile: session.invocation.profile.name, outcome: conclusion.outcome.label,
       isSuccess: conclusion.outcome.isSuccess, exitCode: conclusion.exitCode, signal: conclusion.signal,
       durationMilliseconds: conclusion.duration.wholeMilliseconds, record: session.record.path,
-      problems: conclusion.problems)
+      reason: conclusion.reason, problems: conclusion.problems)
   }
 }

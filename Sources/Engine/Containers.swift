@@ -19,13 +19,14 @@ public final class Containers {
   public static let processLimit = 4
   /// How long a launch may take. podman itself needs a tenth of a second, under load some seconds.
   static let launchDeadline: Duration = .seconds(120)
-  /// How long a question, a removal or a sealing may take.
+  /// How long a question or a removal may take.
   static let commandDeadline: Duration = .seconds(120)
 
   let podman: Podman
   let worker: Worker
   private let environment: [String]
   private let gate = Semaphore(permits: processLimit)
+  private var running: [ObjectIdentifier: Child] = [:]
   private lazy var removals = Removals(self)
   private lazy var imageStore = Images(self)
 
@@ -98,6 +99,14 @@ public final class Containers {
     try await run(podman.unshare(words), deadline: deadline)
   }
 
+  /// Ends what still runs although nobody waits for it, a pull whose sessions were stopped.
+  public func close() async {
+    for child in running.values {
+      child.kill()
+      _ = await child.wait()
+    }
+  }
+
   // MARK: Running podman
 
   /// Runs podman when its turn comes.
@@ -114,10 +123,13 @@ public final class Containers {
     _ arguments: [String], deadline: Duration, captureLimit: Int = 1 << 16
   ) async throws(EngineError) -> CommandResult {
     do throws(SystemError) {
-      return try await Command(
-        executable: podman.executable, arguments: arguments, environment: environment, deadline: deadline,
-        captureLimit: captureLimit
-      ).run()
+      let child = try Child(
+        Command(
+          executable: podman.executable, arguments: arguments, environment: environment, deadline: deadline,
+          captureLimit: captureLimit))
+      running[ObjectIdentifier(child)] = child
+      defer { running[ObjectIdentifier(child)] = nil }
+      return await child.wait()
     } catch {
       throw EngineError(description: "podman could not be started (\(error))")
     }

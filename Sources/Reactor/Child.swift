@@ -87,7 +87,8 @@ public final class Child {
     output.closeChildEnd()
     errorOutput.closeChildEnd()
     do throws(SystemError) {
-      exitWatch = try Watch(raw, .read) { [weak self] _ in self?.reap() }
+      // Keeps the child alive until it has been reaped, whoever has forgotten it.
+      exitWatch = try Watch(raw, .read) { _ in self.reap() }
     } catch {
       // It runs and nothing would tell of its end. Killed, it ends at once, so this wait is short.
       _ = Glibc.kill(-pid, SIGKILL)
@@ -96,7 +97,7 @@ public final class Child {
       errorOutput.close()
       throw error
     }
-    deadline = Timer(after: command.deadline) { [weak self] in self?.expire() }
+    deadline = Timer(after: command.deadline) { self.expire() }
   }
 
   private static func spawn(
@@ -150,6 +151,8 @@ public final class Child {
     status = ExitStatus(waitStatus: waitStatus)
     deadline?.cancel()
     exitWatch?.close()
+    exitWatch = nil
+    deadline = nil
     pidfd = nil
     // All that the child itself wrote is in the pipes by now. Another holder of their other ends, if it left one
     // behind, is not waited for.
@@ -206,6 +209,8 @@ private final class Capture {
     fd = nil
     childDescriptor = nil
   }
+
+  isolated deinit { close() }
 
   private func drain() {
     guard let raw = fd?.raw else { return }

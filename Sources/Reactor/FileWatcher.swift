@@ -46,6 +46,8 @@ public final class FileWatcher {
     handlers = [:]
   }
 
+  isolated deinit { close() }
+
   private func deliver() {
     var numbers = [Int32](repeating: 0, count: Self.batchCapacity)
     while let raw = fd?.raw {

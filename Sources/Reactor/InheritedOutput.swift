@@ -4,13 +4,15 @@ internal import Glibc
 
 /// Keeps what the reader of a terminal or pipe does not take, up to a limit, and writes it when it does.
 ///
-/// The descriptor's O_NONBLOCK flag is left alone: it belongs to every process that shares the open file. A write of
-/// at most a page to something that poll(2) calls writable does not block.
+/// The descriptor's O_NONBLOCK flag is left alone: it belongs to every process that shares the open file. A pipe or
+/// socket that poll(2) calls writable takes a page without blocking. A terminal may take a single byte and then block,
+/// so it is opened once more, as a file of our own that does not.
 @Loop
 public final class InheritedOutput {
   private static let chunk = 4096
 
   private let fd: Int32
+  private let reopened: Descriptor?
   private let limit: Int
   private var buffer: [UInt8] = []
   private var watch: Watch?
@@ -22,7 +24,9 @@ public final class InheritedOutput {
   ///   - fd: stays open for as long as this object is used, and is never closed by it.
   ///   - limit: the most bytes kept by `post`.
   public nonisolated init(_ fd: Int32, limit: Int) {
-    self.fd = fd
+    let own = isatty(fd) == 1 ? open("/proc/self/fd/\(fd)", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1
+    reopened = own >= 0 ? Descriptor(owning: own) : nil
+    self.fd = own >= 0 ? own : fd
     self.limit = limit
   }
 

@@ -45,6 +45,8 @@ public final class Listener {
     fd = nil
   }
 
+  isolated deinit { close() }
+
   private func accept() {
     while let listening = fd?.raw {
       let raw = agentd_unix_accept(listening)

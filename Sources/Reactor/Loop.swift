@@ -37,10 +37,19 @@ public actor Loop {
     return result
   }
 
-  /// Starts a task of its own on the loop.
+  /// Starts a task of its own on the loop. The only way to start one: a plain `Task` would begin on a thread of
+  /// Swift's global pool.
   @discardableResult
-  public nonisolated static func spawn(_ body: @escaping @Loop () async -> Void) -> Task<Void, Never> {
+  public nonisolated static func spawn<Value: Sendable>(
+    _ body: @escaping @Loop () async -> Value
+  ) -> Task<Value, Never> {
     Task(executorPreference: executor) { await body() }
+  }
+
+  /// Lets everything else have its turn, the kernel's events included. For a task that could go on without ever
+  /// waiting. (Task.yield goes by way of Swift's global pool.)
+  public static func yield() async {
+    await withCheckedContinuation { executor.resumeNextTurn($0) }
   }
 
   /// Runs `body` on the loop: now when this is its thread already, soon otherwise.

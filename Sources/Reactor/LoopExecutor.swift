@@ -24,6 +24,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
 
   private var readyJobs: [UnownedJob] = []
   private var runningJobs: [UnownedJob] = []
+  private var yielded: [CheckedContinuation<Void, Never>] = []
   private var backend: (any Backend)?
   private var registrations: [Registration] = []
   private var freeSlots: [Int] = []
@@ -125,10 +126,22 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       runReadyJobs()
       if stopped { break }
       Loop.assumeIsolated { timers.arm() }
-      let count = try backend.wait(events, block: readyJobs.isEmpty)
+      let count = try backend.wait(events, block: readyJobs.isEmpty && yielded.isEmpty)
       for event in events[..<count] { try dispatch(event) }
+      resumeYielded()
     }
     backend.remove(wakeDescriptor.raw, token: Self.wakeToken)
+  }
+
+  func resumeNextTurn(_ continuation: CheckedContinuation<Void, Never>) {
+    checkIsolated()
+    yielded.append(continuation)
+  }
+
+  private func resumeYielded() {
+    let resumed = yielded
+    yielded = []
+    for continuation in resumed { continuation.resume() }
   }
 
   func stop() {

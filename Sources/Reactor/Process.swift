@@ -72,6 +72,8 @@ public final class Process {
     ended.open()
   }
 
+  isolated deinit { close() }
+
   private func examine(hungUp: Bool) {
     guard !ended.isOpen, let raw = pidfd?.raw else { return }
     var waitStatus: Int32 = 0

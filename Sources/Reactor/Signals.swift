@@ -20,6 +20,14 @@ public final class Signals {
     Glibc.signal(SIGPIPE, SIG_IGN)
   }
 
+  /// Whether the process was started with this signal ignored, as nohup(1) does with SIGHUP.
+  public nonisolated static func isIgnored(_ signal: Int32) -> Bool {
+    var action = sigaction()
+    guard sigaction(signal, nil, &action) == 0 else { return false }
+    // SIG_IGN is the address 1, which Swift cannot compare as a function.
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self) == 1
+  }
+
   /// - Parameters:
   ///   - signals: what to receive.
   ///   - handler: called on the loop once for each.
@@ -34,6 +42,8 @@ public final class Signals {
       }
     }
   }
+
+  isolated deinit { close() }
 
   /// Stops receiving. The signals stay blocked.
   public func close() {

@@ -18,30 +18,34 @@ public struct Conclusion: Sendable {
   public let outcome: Outcome
   /// The exit code, 0...255; nil when there never was one.
   public let exitCode: Int32?
-  /// Why it has no outcome of its own, and why its record is incomplete: sentences.
+  /// Why it failed, where its command or its setup could not say so. console.log ends with it.
+  public let reason: String?
+  /// Why its record is incomplete: sentences.
   public internal(set) var problems: [String] = []
   /// From acceptance to the sealed record.
   public internal(set) var duration: Duration = .zero
 
-  /// The signal that ended the command, by the shell's convention.
-  public var signal: Int32? { exitCode.flatMap { $0 > 128 ? $0 - 128 : nil } }
+  /// The signal that ended the command, by the shell's convention. Linux has 64 of them.
+  public var signal: Int32? { exitCode.flatMap { (129...192).contains($0) ? $0 - 128 : nil } }
 
   init(_ ending: Ending) {
     switch ending {
     case .exited(let code):
       outcome = Outcome(exitCode: code)
       exitCode = code
+      reason = nil
     case .timedOut(let code):
       outcome = .timedOut
       exitCode = code
+      reason = nil
     case .setupFailed(let code, let sentence):
       outcome = .infrastructureFailure
       exitCode = code
-      problems = sentence.map { [$0] } ?? []
+      reason = sentence
     case .failed(let sentence):
       outcome = .error
       exitCode = nil
-      problems = [sentence]
+      reason = sentence
     }
   }
 }

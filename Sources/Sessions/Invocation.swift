@@ -12,8 +12,8 @@ public struct Invocation: Sendable {
   public let workUnit: WorkUnit?
   /// How long the session may run once it is released; nil for as long as it takes.
   public let timeout: Duration?
-  /// What releases it.
-  public let envelope: Envelope
+  /// What releases it; nil once it has been handed over.
+  public internal(set) var envelope: Envelope?
 
   /// All of them.
   public init(

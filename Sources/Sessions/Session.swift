@@ -15,7 +15,7 @@ public final class Session {
   /// Its id.
   public let id: SessionID
   /// What was asked for.
-  public let invocation: Invocation
+  public private(set) var invocation: Invocation
   /// Its record on disk.
   public let record: Record
   /// When it was accepted.
@@ -52,7 +52,8 @@ public final class Session {
     log[metadataKey: "profile"] = "\(invocation.profile.name)"
   }
 
-  /// Makes the record and the private directory of a new session. When it throws, neither is left.
+  /// Makes the record and the private directory of a new session. When it throws, no private directory is left; a
+  /// record that was made already stays incomplete.
   ///
   /// - Throws: `SessionRefusal`, a sentence for whoever asked.
   public static func prepare(_ invocation: Invocation, on host: SessionHost) async throws(SessionRefusal)
@@ -127,14 +128,19 @@ public final class Session {
     onStop?()
   }
 
+  /// Gives the envelope out once. The secrets in it are not kept for as long as the session lives.
+  func takeEnvelope() -> [UInt8]? {
+    defer { invocation.envelope = nil }
+    return invocation.envelope?.bytes
+  }
+
   /// Lives the session to its end. To be called once.
   public func run() async -> Conclusion {
     log.info("runner.session_started", metadata: ["repository": "\(invocation.repository.text)"])
     let ending = await live()
     var conclusion = Conclusion(ending)
     report(ending, conclusion)
-    if case .failed(let sentence) = ending { await explain(sentence) }
-    if case .setupFailed(_, let sentence?) = ending { await explain(sentence) }
+    if let reason = conclusion.reason { await explain(reason) }
 
     enter(.teardown)
     var problems: [String] = []

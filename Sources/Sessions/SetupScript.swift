@@ -96,13 +96,21 @@ public enum SetupScript {
       done </etc/passwd
       return 1
     }
+    # Where ids in here are ids of the host (rootful Podman), the first free one would be a person's, who could then
+    # read the command's credentials in /proc. 60578 to 61183 is nobody's (systemd's UIDS-GIDS).
+    make_user() {
+      read -r AGENTD_REST AGENTD_UID AGENTD_REST </proc/self/uid_map
+      [ "$AGENTD_UID" != 0 ] ||
+        set -- -K UID_MIN=60578 -K UID_MAX=61183 -K GID_MIN=60578 -K GID_MAX=61183
+      useradd "$@" --home-dir "$AGENTD_HOME" --no-create-home --shell /bin/sh "$AGENTD_GROUP" \
+        "$AGENTD_PROFILE" 3<&-
+    }
     if ! user; then
       AGENTD_GROUP=--user-group
       while IFS=: read -r AGENTD_NAME AGENTD_REST || [ -n "$AGENTD_NAME" ]; do
         [ "$AGENTD_NAME" != "$AGENTD_PROFILE" ] || AGENTD_GROUP=--gid=$AGENTD_PROFILE
       done </etc/group
-      useradd --home-dir "$AGENTD_HOME" --no-create-home --shell /bin/sh "$AGENTD_GROUP" \
-        "$AGENTD_PROFILE" 3<&- || fail "useradd could not make the user $AGENTD_PROFILE"
+      make_user || fail "useradd could not make the user $AGENTD_PROFILE"
       user || fail "the user $AGENTD_PROFILE is not in /etc/passwd after useradd"
     fi
     [ "$AGENTD_UID" != 0 ] || fail "the image's user $AGENTD_PROFILE is root: it must be unprivileged"

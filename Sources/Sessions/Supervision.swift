@@ -10,15 +10,13 @@ extension Session {
   static let stopGrace: Duration = .seconds(10)
   /// How long after SIGKILL the kernel may take to end a container before podman is left to remove it.
   static let killPatience: Duration = .seconds(30)
-  /// How long the container may read nothing of its envelope.
-  static let envelopePatience: Duration = .seconds(60)
   /// How long conmon may take to write the last output and clean up after a container has ended.
   static let conmonPatience: Duration = .seconds(30)
 
   /// What happens to a container that is watched. Each is posted once.
   private enum Event {
     case exited
-    case released(StreamError?)
+    case notReleased(StreamError)
     case deadline
     case stop
     case graceOver
@@ -93,8 +91,8 @@ extension Session {
   private func containerLaunch(_ image: ImageIdentity) -> ContainerLaunch {
     let profile = invocation.profile
     var mounts = [
-      BindMount(source: directory.envelopePath, target: SetupScript.envelopePath),
-      BindMount(source: directory.reportPath, target: SetupScript.reportPath),
+      BindMount(source: directory.envelopePath, target: SetupScript.envelopePath, isRelabelled: true),
+      BindMount(source: directory.reportPath, target: SetupScript.reportPath, isRelabelled: true),
       BindMount(
         source: profile.methodologyDirectory, target: SetupScript.methodologyPath, isReadOnly: true,
         isRelabelled: true),
@@ -123,12 +121,21 @@ extension Session {
     let pids = await host.worker.run { [directory] in directory.processIDs() }
     let conmon = pids.conmon.flatMap { try? Process(pid: $0, needsStatus: false) }
     defer { conmon?.close() }
-    var deadlineStruck = false
+    var end = ContainerEnd.unwatched
     var status: ExitStatus?
-    if let container = hold(pids.container, childOf: pids.conmon) {
-      deadlineStruck = await watch(container)
-      status = container.status
-      container.close()
+    do throws(SystemError) {
+      if let container = try hold(pids.container, childOf: pids.conmon) {
+        end = await watch(container)
+        status = container.status
+        container.close()
+      }
+    } catch {
+      // It runs and nobody would see it end. The teardown kills it; it was never released.
+      return .failed(
+        "The container could not be watched (\(error)), so it was not released: raise the limits.")
+    }
+    guard end != .refusesToEnd else {
+      return .failed("The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
     }
     // What follows reads what conmon and podman's own cleanup leave behind: the last output and the exit code.
     if let conmon {
@@ -136,13 +143,32 @@ extension Session {
       await conmon.wait()
       patience.cancel()
     }
-    return await judge(status, deadlineStruck: deadlineStruck)
+    return await judge(status, end)
+  }
+
+  /// How watching a container came to its end.
+  private enum ContainerEnd {
+    /// It had ended before it could be watched.
+    case unwatched
+    case exited
+    case exitedAfterDeadline
+    /// Its envelope could not be written, so it was killed.
+    case notReleased
+    /// It is still there after SIGKILL.
+    case refusesToEnd
   }
 
   /// Holds the container's init by a pidfd. nil when it has ended already: its number may be another's by now, so it
   /// is believed only while conmon is its parent.
-  private func hold(_ pid: Int32?, childOf conmon: Int32?) -> Process? {
-    guard let pid, let conmon, let process = try? Process(pid: pid) else { return nil }
+  private func hold(_ pid: Int32?, childOf conmon: Int32?) throws(SystemError) -> Process? {
+    guard let pid, let conmon else { return nil }
+    let process: Process
+    do throws(SystemError) {
+      process = try Process(pid: pid)
+    } catch {
+      guard error.errno != .noSuchProcess else { return nil }
+      throw error
+    }
     guard Process.parent(of: pid) == conmon else {
       process.close()
       return nil
@@ -150,8 +176,8 @@ extension Session {
     return process
   }
 
-  /// Releases the container and returns when it has ended: true when the deadline ended it.
-  private func watch(_ container: Process) async -> Bool {
+  /// Releases the container and returns when it has ended.
+  private func watch(_ container: Process) async -> ContainerEnd {
     let events = Inbox<Event>(capacity: 8)
     var timers: [Timer] = []
     container.onExit = { events.post(.exited) }
@@ -178,34 +204,35 @@ extension Session {
     while true {
       switch await events.next() {
       case .exited:
-        if case .deadline = ending { return true }
-        return false
+        switch ending {
+        case .deadline: return .exitedAfterDeadline
+        case .notReleased: return .notReleased
+        case .exited, .stop, .graceOver, .patienceOver, nil: return .exited
+        }
       case .stop: end(.stop, with: SIGTERM)
       case .deadline: end(.deadline, with: SIGTERM)
-      case .released(let error?):
-        fail("release", "the envelope was not taken: \(error)")
-        end(.released(error), with: SIGKILL)
-      case .released(nil): break
+      case .notReleased(let error):
+        fail("release", "the envelope could not be written: \(error)")
+        end(.notReleased(error), with: SIGKILL)
       case .graceOver:
         send(SIGKILL, to: container)
         timers.append(Timer(after: Self.killPatience) { events.post(.patienceOver) })
       case .patienceOver:
         fail("stop", "the container did not end after SIGKILL")
-        if case .deadline = ending { return true }
-        return false
+        return .refusesToEnd
       }
     }
   }
 
   private func release(_ events: Inbox<Event>) {
-    guard let envelope else { return }
-    Loop.spawn { [bytes = invocation.envelope.bytes] in
+    guard let envelope, let bytes = takeEnvelope() else { return }
+    Loop.spawn {
       do throws(StreamError) {
-        try await envelope.write(bytes, within: Self.envelopePatience)
-        events.post(.released(nil))
+        // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
+        try await envelope.write(bytes)
       } catch {
         // Closed by the end of the container, which tells by itself.
-        if error != .closed { events.post(.released(error)) }
+        if error != .closed { events.post(.notReleased(error)) }
       }
     }
   }
@@ -227,20 +254,16 @@ extension Session {
 
   // MARK: What the end means
 
-  private func judge(_ status: ExitStatus?, deadlineStruck: Bool) async -> Ending {
+  private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
     readReport()
     let code: Int32?
-    if let status {
-      code = status.code
-    } else {
-      do throws(EngineError) {
-        code = try await host.containers.exit(of: containerName)?.code
-      } catch {
-        fail("exit_code", "\(error)")
-        code = nil
-      }
+    if let status { code = status.code } else { code = await exitCodeFromPodman() }
+    switch end {
+    case .exitedAfterDeadline: return .timedOut(code)
+    case .notReleased:
+      return .failed("The session's envelope could not be written, so its container was killed.")
+    case .exited, .unwatched, .refusesToEnd: break
     }
-    if deadlineStruck { return .timedOut(code) }
     guard let code else {
       return .failed("How the container ended is not known: see the events of this session.")
     }
@@ -253,5 +276,18 @@ extension Session {
       ? noShellSentence
       : "the container ended with exit code \(code) before its setup came to the command"
     return .setupFailed(SetupScript.failureCode, sentence)
+  }
+
+  /// podman keeps a code for containers that still run, too: it means something only once they are dead.
+  private func exitCodeFromPodman() async -> Int32? {
+    do throws(EngineError) {
+      guard let exit = try await host.containers.exit(of: containerName), exit.state == .dead else {
+        return nil
+      }
+      return exit.code
+    } catch {
+      fail("exit_code", "\(error)")
+      return nil
+    }
   }
 }

@@ -36,7 +36,7 @@ extension Session {
       metadata.outcome = conclusion.outcome.label
       metadata.exitCode = conclusion.exitCode
       metadata.signal = conclusion.signal
-      metadata.error = conclusion.problems.first
+      metadata.error = conclusion.reason
       metadata.phases[metadata.phases.count - 1].endTimestamp = Loop.wallClock
       try await host.worker.run { [record, metadata] () throws(AuditError) in try record.publish(metadata) }
     } catch {

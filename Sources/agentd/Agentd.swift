@@ -2,8 +2,16 @@
 
 internal import ArgumentParser
 internal import Control
+internal import Reactor
 
 @main
+enum Program {
+  static func main() {
+    StandardDescriptors.open()
+    Agentd.main()
+  }
+}
+
 struct Agentd: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "agentd",

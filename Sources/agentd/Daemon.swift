@@ -10,7 +10,8 @@ struct Daemon: ParsableCommand {
     commandName: "daemon",
     abstract: "Run the daemon in the foreground.",
     discussion: """
-      The first SIGINT or SIGTERM lets running sessions finish and then exits with 0; the second exits at once.
+      The first SIGINT, SIGTERM or SIGHUP lets running sessions finish and then exits with 0; the second exits at \
+      once. SIGHUP is ignored when it was ignored at the start, as under nohup.
 
       AGENTD_REACTOR=io_uring|epoll forces the kernel interface. AGENTD_LOG_FORMAT=json|pretty and \
       AGENTD_LOG=info or AGENTD_LOG=info,runner=debug set the log.
@@ -22,6 +23,7 @@ struct Daemon: ParsableCommand {
     // Before any thread exists: none may be left on which a signal has its default effect.
     Signals.block(Service.endingSignals)
     DescriptorLimit.raise()
+    CoreDumps.disable()
     let environment = currentEnvironment()
     let settings = try refusing { try LogSettings(environment: environment) }
     let configuration = try options.load()

@@ -42,21 +42,22 @@ struct Run: ParsableCommand {
   var json = false
 
   func run() throws {
-    Signals.block([SIGINT, SIGTERM])
     let request = InvocationRequest(
       profile: profile, repository: repository, workUnit: workUnit,
       timeoutMilliseconds: timeout?.duration.wholeMilliseconds, detach: detach)
     let json = json
+    // A client that follows its session takes Ctrl-C as a wish to stop it; one that leaves at once just ends.
+    if !detach { Signals.block([SIGINT]) }
     try Conversation.hold(options) { client throws(VerbFailure) in
+      guard request.detach else {
+        return try await RunningSession(request, client, isShown: !json).follow { finished in
+          if json { print(printedJSON(FinishedReport(finished))) }
+        }
+      }
       let reply = try await client.ask(.run(invocation: request))
       guard case .accepted(let session) = reply else { throw unexpected(reply) }
-      guard !request.detach else {
-        print(json ? printedJSON(["session_id": session.id, "record": session.record]) : session.id)
-        return 0
-      }
-      return try await RunningSession(session, client, isShown: !json).follow { finished in
-        if json { print(printedJSON(FinishedReport(finished))) }
-      }
+      print(json ? printedJSON(["session_id": session.id, "record": session.record]) : session.id)
+      return 0
     }
   }
 }

@@ -14,13 +14,13 @@ final class RunningSession {
   private enum Event {
     case output
     case answer(Result<Reply, VerbFailure>)
-    case interrupt
   }
 
-  private let session: AcceptedSession
+  private let request: InvocationRequest
   private let client: Client
   private let isShown: Bool
-  private let events = Inbox<Event>(capacity: 64)
+  private let events = Inbox<Event>(capacity: 8)
+  private var session: AcceptedSession?
   private var outputIsPending = false
   private var interrupts = 0
   private var log = ConsoleLog()
@@ -28,39 +28,33 @@ final class RunningSession {
   private let standardOutput = InheritedOutput(1, limit: .max)
   private let standardError = InheritedOutput(2, limit: .max)
 
-  init(_ session: AcceptedSession, _ client: Client, isShown: Bool) {
-    self.session = session
+  init(_ request: InvocationRequest, _ client: Client, isShown: Bool) {
+    self.request = request
     self.client = client
     self.isShown = isShown
   }
 
-  /// Returns the code to exit with, after `report` was given the session's end and the status line was printed.
+  /// Asks for the session and returns the code to exit with, after `report` was given the session's end and the
+  /// status line was printed.
   func follow(_ report: @Loop (FinishedSession) -> Void) async throws(VerbFailure) -> Int32 {
-    let signals = try? Signals([SIGINT, SIGTERM]) { _ in self.interrupted() }
-    let watcher = isShown ? openLog() : nil
-    defer {
-      signals?.close()
-      watcher?.close()
-    }
+    let signals = try? Signals([SIGINT]) { _ in self.interrupted() }
+    defer { signals?.close() }
+    let reply = try await client.ask(.run(invocation: request))
+    guard case .accepted(let session) = reply else { throw unexpected(reply) }
+    self.session = session
+    if interrupts > 0 { requestStop(of: session) }
+    let watcher = isShown ? openLog(session) : nil
+    defer { watcher?.close() }
     receive()
     while true {
       switch await events.next() {
       case .output:
         outputIsPending = false
-        await show()
-      case .interrupt:
-        guard interrupts == 1 else {
-          throw VerbFailure(
-            sentence: "Left the session \(session.id) to the daemon: see `agentd ps`.", code: 128 + SIGINT)
-        }
-        Terminal.note("agentd: stopping the session; Ctrl-C again leaves it to the daemon")
-        do throws(ClientError) {
-          try await client.send(.stop(session: session.id))
-        } catch {
-          throw VerbFailure(error)
-        }
+        // One piece at a time: a command that never pauses must not keep the daemon's answer waiting.
+        if await showPiece() { outputArrived() }
+        await Loop.yield()
       case .answer(.success(.finished(let finished))):
-        await show()
+        while await showPiece() { await Loop.yield() }
         report(finished)
         return conclude(finished)
       case .answer(.success(.done)): receive()
@@ -83,14 +77,26 @@ final class RunningSession {
     }
   }
 
+  /// Acts by itself and at once, whatever `follow` is waiting for: an answer, or a terminal that takes no output.
   private func interrupted() {
     interrupts += 1
-    if interrupts <= 2 { events.post(.interrupt) }
+    guard interrupts == 1 else {
+      Terminal.complain(
+        "Left the session \(session?.id ?? "that was asked for") to the daemon: see `agentd ps`.")
+      _exit(128 + SIGINT)
+    }
+    Terminal.complain("stopping the session; Ctrl-C again leaves it to the daemon")
+    if let session { requestStop(of: session) }
+  }
+
+  private func requestStop(of session: AcceptedSession) {
+    // A connection that broke is told by whoever waits for the answer.
+    Loop.spawn { [client] in try? await client.send(.stop(session: session.id)) }
   }
 
   // MARK: Output
 
-  private func openLog() -> FileWatcher? {
+  private func openLog(_ session: AcceptedSession) -> FileWatcher? {
     let raw = open(session.consoleLog, O_RDONLY | O_CLOEXEC)
     guard raw >= 0 else {
       Terminal.complain("The session's output cannot be shown: \(session.consoleLog) cannot be opened.")
@@ -114,24 +120,25 @@ final class RunningSession {
     events.post(.output)
   }
 
-  private func show() async {
-    guard let raw = file?.raw else { return }
-    while true {
-      let bytes = [UInt8](unsafeUninitializedCapacity: Self.chunk) { buffer, filled in
-        filled = max(0, Glibc.read(raw, buffer.baseAddress, buffer.count))
-      }
-      guard !bytes.isEmpty else { return }
-      for piece in log.decode(bytes) {
-        switch piece.source {
-        case .output: await standardOutput.write(piece.bytes)
-        case .error: await standardError.write(piece.bytes)
-        }
+  /// Shows the next piece of the log; false at its present end.
+  private func showPiece() async -> Bool {
+    guard let raw = file?.raw else { return false }
+    let bytes = [UInt8](unsafeUninitializedCapacity: Self.chunk) { buffer, filled in
+      filled = max(0, Glibc.read(raw, buffer.baseAddress, buffer.count))
+    }
+    for piece in log.decode(bytes) {
+      switch piece.source {
+      case .output: await standardOutput.write(piece.bytes)
+      case .error: await standardError.write(piece.bytes)
       }
     }
+    return !bytes.isEmpty
   }
 
   private func conclude(_ finished: FinishedSession) -> Int32 {
-    for problem in finished.problems { Terminal.complain(Terminal.plain(problem)) }
+    // A session whose output was shown has ended with its reason.
+    if file == nil, let reason = finished.reason { Terminal.complain(reason) }
+    for problem in finished.problems { Terminal.complain(problem) }
     switch finished.outcome {
     case "success": Terminal.note("session success")
     case let outcome:

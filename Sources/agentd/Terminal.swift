@@ -5,7 +5,7 @@ internal import Glibc
 enum Terminal {
   /// Prints a sentence on stderr, with agentd's name.
   static func complain(_ sentence: String) {
-    for line in sentence.split(separator: "\n") { note("agentd: \(line)") }
+    for line in sentence.split(separator: "\n") { note("agentd: \(plain(String(line)))") }
   }
 
   /// Prints a line on stderr.

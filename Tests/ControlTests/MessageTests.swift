@@ -47,7 +47,7 @@ struct MessageTests {
       .finished(
         session: FinishedSession(
           id: "0123456789abcdef", profile: "p", outcome: "success", isSuccess: true, exitCode: 0, signal: nil,
-          durationMilliseconds: 1, record: "/r", problems: ["a", "b"])),
+          durationMilliseconds: 1, record: "/r", reason: nil, problems: ["a", "b"])),
       .sessions(sessions: [
         LiveSession(id: "0", profile: "p", phase: "command", ageMilliseconds: .max, repository: "r")
       ]),
