@@ -84,7 +84,9 @@ int agentd_ring_remove(agentd_ring *ring, uint64_t token) {
   // queued would find another file behind the number, and one that is armed or still being torn down keeps the file
   // alive, a closed listener accepting. Tearing down is deferred work, which asking for events runs.
   result = io_uring_submit_and_get_events(&ring->uring);
-  return result < 0 ? result : 0;
+  // Interrupted, or short of room for completions: the removal stays queued behind whatever it removes, and the next
+  // wait carries it out.
+  return result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN ? result : 0;
 }
 
 int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned capacity, bool block) {

@@ -16,8 +16,8 @@ public final class Service {
   static let sessionLimit = 1000
   /// How long the last lines of the log may take to be read.
   private static let logPatience: Duration = .seconds(2)
-  /// The signals that end the daemon.
-  public nonisolated static let endingSignals = [SIGINT, SIGTERM]
+  /// The signals that end the daemon. SIGHUP too, so that a terminal that closes drains it instead of killing it.
+  public nonisolated static let endingSignals = [SIGINT, SIGTERM, SIGHUP]
 
   private let configuration: Configuration
   private let environment: [String: String]

@@ -25,7 +25,8 @@ public enum LaunchFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public init(exitCode: Int32, stderr: String) {
     let sentence = Self.lastWords(stderr)
     switch exitCode {
-    case 126, 127: self = .noShell
+    // podman also ends with these when its runtime refuses or is missing: only its words tell the two apart.
+    case 126 where stderr.contains("/bin/sh"), 127 where stderr.contains("/bin/sh"): self = .noShell
     case 125 where sentence.hasSuffix("image not known"): self = .imageMissing
     case 125 where sentence.hasSuffix("that name is already in use"): self = .nameInUse
     default: self = .other(sentence.isEmpty ? "podman run ended with exit code \(exitCode)" : sentence)

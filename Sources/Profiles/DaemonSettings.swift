@@ -64,11 +64,12 @@ extension DaemonSettings {
       return nil
     }
     guard
-      let path = path(
-        "audit_root", section, folder: folder, otherwise: "\(state ?? "")/tesserine/audit")
+      let path = path("audit_root", section, folder: folder, otherwise: "\(state ?? "")/tesserine/audit")
     else { return nil }
-    guard Path.canBeMounted(path) else {
-      section.report("audit_root", "\(path.quoted) \(Path.cannotBeMounted)")
+    // conmon reads "k8s-file:PATH" up to the next colon (its src/ctr_logging.c).
+    guard !path.hasByte(":") else {
+      section.report(
+        "audit_root", "\(path.quoted) holds a colon, at which conmon would cut its log's path; use another")
       return nil
     }
     return path

@@ -35,11 +35,6 @@ extension Mount {
     let source = Self.source(section, host: host)
     let target = Self.target(section, user: user)
     let readOnly = section.boolean("read_only")
-    if let source, let target, !Path.canBeMounted(source, target) {
-      let culprit = Path.canBeMounted(source) ? "together with the target " : ""
-      section.report("source", culprit + Path.cannotBeMounted)
-      return nil
-    }
     guard let source, let target, let readOnly else { return nil }
     self.init(source: source, target: target, readOnly: readOnly)
   }

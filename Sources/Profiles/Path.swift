@@ -46,17 +46,4 @@ enum Path {
     }
     return complaints
   }
-
-  /// Podman spells a mount in two ways: one splits at colons, the other at commas and reads quotation
-  /// marks. A mount whose paths need both of them cannot be spelled at all.
-  static func canBeMounted(_ paths: String...) -> Bool {
-    let needsCommaSpelling = paths.contains { $0.hasByte(":") }
-    let needsColonSpelling = paths.contains { $0.hasByte(",") || $0.hasByte("\"") }
-    return !(needsCommaSpelling && needsColonSpelling)
-  }
-
-  /// What to say of a path that cannot be mounted.
-  static let cannotBeMounted =
-    "holds a colon as well as a comma or a quotation mark, which podman cannot be told in one mount; "
-    + "rename or link the directory"
 }

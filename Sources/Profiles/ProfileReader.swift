@@ -86,8 +86,7 @@ extension Profile {
   private static func methodology(_ section: Section, folder: String) -> String? {
     guard let text = section.filledString("methodology_dir", required: true) else { return nil }
     let path = Path.resolve(text, against: folder)
-    var complaints = Path.complaints(about: path)
-    if !Path.canBeMounted(path) { complaints.append(Path.cannotBeMounted) }
+    let complaints = Path.complaints(about: path)
     for complaint in complaints { section.report("methodology_dir", "\(path.quoted) \(complaint)") }
     return complaints.isEmpty ? path : nil
   }

@@ -36,7 +36,7 @@ final class RunningSession {
 
   /// Returns the code to exit with, after `report` was given the session's end and the status line was printed.
   func follow(_ report: @Loop (FinishedSession) -> Void) async throws(VerbFailure) -> Int32 {
-    let signals = try? Signals([SIGINT, SIGTERM]) { [weak self] _ in self?.interrupted() }
+    let signals = try? Signals([SIGINT, SIGTERM]) { _ in self.interrupted() }
     let watcher = isShown ? openLog() : nil
     defer {
       signals?.close()
@@ -99,7 +99,7 @@ final class RunningSession {
     file = Descriptor(owning: raw)
     do throws(SystemError) {
       let watcher = try FileWatcher()
-      _ = try watcher.watch(session.consoleLog) { [weak self] in self?.outputArrived() }
+      _ = try watcher.watch(session.consoleLog) { self.outputArrived() }
       outputArrived()
       return watcher
     } catch {

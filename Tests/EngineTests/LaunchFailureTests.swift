@@ -37,6 +37,15 @@ struct LaunchFailureTests {
     #expect(failure.description.contains("/bin/sh"))
   }
 
+  @Test(
+    "a runtime that refuses the container is not taken for a missing shell", arguments: [126, 127] as [Int32])
+  func runtimeRefuses(code: Int32) {
+    let stderr = "Error: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied\n"
+    #expect(
+      LaunchFailure(exitCode: code, stderr: stderr)
+        == .other("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied"))
+  }
+
   @Test("anything else keeps podman's last words, and a warning after them does not count")
   func other() {
     let stderr = "Error: statfs /nonexistent: no such file or directory\ntime=\"t\" level=warning msg=\"w\"\n"
