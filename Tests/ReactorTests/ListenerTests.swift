@@ -50,16 +50,14 @@ struct ListenerTests {
     #expect(refusal(longest + "x") == "bind \(longest)x: File name too long")
   }
 
-  @Test("as soon as it is closed nobody can connect, and the file is left to its owner") @Loop
-  func closes() throws {
+  // In a process of its own, where no child of another test can hold a copy of the socket for a moment.
+  @Test("as soon as it is closed nobody can connect, and the file is left to its owner")
+  func closes() async {
     defer { scratch.remove() }
-    let listener = try Listener(path: path, onExhaustion: { _ in }, onConnection: { _, _ in })
-    #expect(UnixSocket.probe(path) == nil)
-    listener.close()
-    listener.close()
-    #expect(UnixSocket.probe(path) == .connectionRefused)
-    #expect(exists(path))
-    #expect(UnixSocket.probe("\(scratch.path)/none") == .noSuchFileOrDirectory)
+    await #expect(processExitsWith: .success) {
+      LoopThread.start()
+      try await closeListener()
+    }
   }
 
   @Test("without descriptors connections wait, and are taken when there are some again")
@@ -94,4 +92,17 @@ struct ListenerTests {
   #expect(await errors.next().description == "accept: Too many open files")
   for filler in fillers { close(filler) }
   #expect(await connections.next() == geteuid())
+}
+
+@Loop private func closeListener() throws {
+  let scratch = Scratch()
+  defer { scratch.remove() }
+  let path = "\(scratch.path)/s"
+  let listener = try Listener(path: path, onExhaustion: { _ in }, onConnection: { _, _ in })
+  #expect(UnixSocket.probe(path) == nil)
+  listener.close()
+  listener.close()
+  #expect(UnixSocket.probe(path) == .connectionRefused)
+  #expect(exists(path))
+  #expect(UnixSocket.probe("\(scratch.path)/none") == .noSuchFileOrDirectory)
 }
