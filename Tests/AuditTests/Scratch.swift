@@ -4,6 +4,7 @@ import Audit
 import FoundationEssentials
 import Glibc
 import Reactor
+import TestSupport
 
 final class Scratch: Sendable {
   let path: String
@@ -69,7 +70,7 @@ func write(_ text: String, to path: String, mode: mode_t = 0o644) throws {
 }
 
 func read(_ path: String) throws -> String {
-  return try String(contentsOf: URL(filePath: path), encoding: .utf8)
+  return try contents(of: path)
 }
 
 func makeDirectory(_ path: String, mode: mode_t = 0o755) throws {

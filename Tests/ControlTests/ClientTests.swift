@@ -31,12 +31,8 @@ struct ClientTests {
       "No daemon listens at \(path): start it with `agentd daemon`, with the same configuration."
     #expect(await failure { _ = try await Client.connect(to: path) } == sentence)
     // The socket of a daemon that died: the file is there.
-    let fixture = try Fixture()
-    defer { fixture.close() }
-    fixture.stopAccepting()
-    var status = stat()
-    #expect(lstat(fixture.path, &status) == 0)
-    #expect(await failure { _ = try await Client.connect(to: fixture.path) }?.hasPrefix("No daemon") == true)
+    try withBoundSocket(path)
+    #expect(await failure { _ = try await Client.connect(to: path) } == sentence)
   }
 
   @Test("a file that is no socket cannot be used") @Loop

@@ -103,9 +103,21 @@ struct HostileClientTests {
     #expect(try await fixture.isServing())
   }
 
-  @Test("a client that never reads is let go, and the others are served meanwhile") @Loop
+  @Test("while a client does not read, everybody else is served") @Loop
+  func othersMeanwhile() async throws {
+    let fixture = try Fixture(answer: largeAnswer)
+    defer { fixture.close() }
+    let mute = try RawClient(fixture.path)
+    defer { mute.close() }
+    // More requests than it could ever get replies for.
+    try await mute.send((0..<50).flatMap { _ in encodeLine(Request.stop(session: "")) })
+    for _ in 0..<3 { #expect(try await fixture.isServing()) }
+    #expect(fixture.connectionCount >= 1)
+  }
+
+  @Test("a client that does not read is let go after the patience") @Loop
   func neverReads() async throws {
-    let fixture = try Fixture(patience: .seconds(1), answer: largeAnswer)
+    let fixture = try Fixture(patience: .milliseconds(50), answer: largeAnswer)
     defer { fixture.close() }
     let (mute, descriptor) = try connected(to: fixture.path)
     defer { mute.close() }
@@ -114,10 +126,7 @@ struct HostileClientTests {
     let gone = Latch()
     let watch = try Watch(copy.raw, []) { if $0.contains(.hangup) { gone.open() } }
     defer { watch.close() }
-    // More requests than it could ever get replies for.
-    for _ in 0..<50 { try await mute.send(encodeLine(Request.stop(session: ""))) }
-    #expect(try await fixture.isServing())
-    #expect(!gone.isOpen)
+    try await mute.send((0..<50).flatMap { _ in encodeLine(Request.stop(session: "")) })
     await gone.wait()
     #expect(try await fixture.isServing())
   }
@@ -152,24 +161,24 @@ private let largeAnswer: @Loop (Connection, Request) async -> Void = { connectio
 
 @Loop private func floodServer() async throws {
   let fixture = try Fixture()
-  defer { fixture.close() }
   #expect(try await fixture.isServing())
   let before = try residentKilobytes()
   let client = try RawClient(fixture.path)
-  defer { client.close() }
   let chunk = [UInt8](repeating: UInt8(ascii: "x"), count: 1 << 20)
   do {
     for _ in 0..<100 { try await client.send(chunk) }
     Issue.record("the server took a hundred megabytes")
   } catch StreamError.peerGone {}
   #expect(try await client.refusal() == "The request is longer than 65536 bytes: it was not read.")
-  #expect(try residentKilobytes() - before < 8192)
+  // A third of what was sent, because a sanitized process keeps what it has freed for a while.
+  #expect(try residentKilobytes() - before < 32_768)
   #expect(try await fixture.isServing())
+  client.close()
+  await fixture.end()
 }
 
 @Loop private func crowdServer() async throws {
   let fixture = try Fixture()
-  defer { fixture.close() }
   var crowd: [RawClient] = []
   for _ in 0..<1000 {
     crowd.append(try RawClient(fixture.path))
@@ -190,6 +199,7 @@ private let largeAnswer: @Loop (Connection, Request) async -> Void = { connectio
     #expect(try await client.reply() == .sessions(sessions: []))
   }
   for client in crowd { client.close() }
+  await fixture.end()
 }
 
 /// VmRSS of this process.

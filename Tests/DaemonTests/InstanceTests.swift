@@ -127,12 +127,11 @@ struct InstanceTests {
     #expect(try contents(of: target) == "mine")
   }
 
-  @Test("the socket of a daemon that died is replaced") @Loop
+  @Test("the socket of a daemon that died is replaced")
   func staleSocket() throws {
     defer { scratch.remove() }
     try makeDirectory()
-    let dead = try Listener(path: socketPath, onExhaustion: { _ in }, onConnection: { _, _ in })
-    dead.close()
+    try withBoundSocket(socketPath)
     #expect(exists(socketPath))
     let instance = try Instance(claiming: settings)
     #expect(!exists(socketPath))
@@ -157,18 +156,9 @@ struct InstanceTests {
   func datagramSocket() throws {
     defer { scratch.remove() }
     try makeDirectory()
-    let socket = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-    defer { close(socket) }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socketPath.utf8) }
-    let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
+    try withBoundSocket(socketPath, type: SOCK_DGRAM) {
+      #expect(refusal()?.hasPrefix("Another program listens at") == true)
     }
-    #expect(result == 0)
-    #expect(refusal()?.hasPrefix("Another program listens at") == true)
     #expect(exists(socketPath))
   }
 

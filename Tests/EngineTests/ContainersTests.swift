@@ -124,7 +124,8 @@ struct ContainersTests {
     "a launch that fails is told apart by podman's exit code and words",
     arguments: [
       ("fail 127 'crun: executable file `/bin/sh` not found'", LaunchFailure.noShell),
-      ("fail 126 'permission denied'", .noShell),
+      ("fail 126 'crun: open executable: /bin/sh: permission denied'", .noShell),
+      ("fail 126 'crun: sysctl is not namespaced'", .other("crun: sysctl is not namespaced")),
       ("fail 125 'c0ffee: image not known'", .imageMissing),
       ("fail 125 'the container name \"x\" is already in use by y: that name is already in use'", .nameInUse),
       ("fail 125 'no space left on device'", .other("no space left on device")),

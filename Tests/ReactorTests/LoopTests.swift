@@ -144,17 +144,16 @@ struct StreamTests {
 
   @Test("a pipe's reader that leaves ends a write that waits for it") @Loop
   func readerLeaves() async throws {
-    var ends: [Int32] = [-1, -1]
-    #expect(pipe(&ends) == 0)
-    #expect(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0)
-    let writer = try Stream(Descriptor(owning: ends[1]), .write)
+    let ends = try makePipe()
+    #expect(fcntl(ends.write, F_SETFL, O_NONBLOCK) == 0)
+    let writer = try Stream(Descriptor(owning: ends.write), .write)
     let flood = [UInt8](repeating: 0, count: 1_000_000)
     let writing = Loop.spawn {
       _ = await #expect(throws: StreamError.peerGone) { try await writer.write(flood, within: .seconds(60)) }
     }
     // The pipe is full now, so that it is never writable again.
     await Loop.spawn {}.value
-    close(ends[0])
+    close(ends.read)
     await writing.value
     writer.close()
   }

@@ -151,12 +151,14 @@ struct TransferStackTests {
   @Test("what many threads push arrives once, in each one's order, and every first push wakes")
   func threads() throws {
     let stack = TransferStack<Element>()
-    var wake: [Int32] = [-1, -1]
-    #expect(pipe(&wake) == 0)
-    defer { for end in wake { close(end) } }
+    let wake = try makePipe()
+    defer {
+      close(wake.read)
+      close(wake.write)
+    }
     let threads = try (0..<4).map { number in
       var thread = pthread_t()
-      let producer = Unmanaged.passRetained(Producer(number, stack, wake[1]))
+      let producer = Unmanaged.passRetained(Producer(number, stack, wake.write))
       let result = pthread_create(
         &thread, nil,
         { argument in
@@ -170,7 +172,7 @@ struct TransferStackTests {
     // Sleeps until it is woken, as the loop does: a wake-up that was missed would leave it here.
     while next.reduce(0, +) < threads.count * Producer.elements {
       var bytes = [UInt8](repeating: 0, count: 64)
-      #expect(read(wake[0], &bytes, bytes.count) > 0)
+      #expect(read(wake.read, &bytes, bytes.count) > 0)
       stack.drain {
         #expect($0.number == next[$0.thread])
         next[$0.thread] += 1

@@ -1,4 +1,4 @@
-// Lists the descriptors of a thread: those of the whole process, unless the thread has a table of its own.
+// Descriptors in tests: listing those of a thread, and pipes that no child of another test keeps open.
 
 import Glibc
 
@@ -19,4 +19,12 @@ public func openDescriptors() -> [String] {
     targets.append("\(number) \(String(decoding: bytes, as: UTF8.self))")
   }
   return targets.sorted()
+}
+
+/// A pipe whose ends block and are close-on-exec from their first moment.
+public func makePipe() throws -> (read: Int32, write: Int32) {
+  let pipe2 = try symbol("pipe2", as: (@convention(c) (UnsafeMutablePointer<Int32>, Int32) -> Int32).self)
+  var ends: [Int32] = [-1, -1]
+  guard pipe2(&ends, O_CLOEXEC) == 0 else { throw CallFailed("pipe2", errno) }
+  return (ends[0], ends[1])
 }

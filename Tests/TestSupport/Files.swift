@@ -34,3 +34,23 @@ public func mode(of path: String) -> mode_t? {
 
 /// Whether anything is at a path.
 public func exists(_ path: String) -> Bool { mode(of: path) != nil }
+
+/// Binds a Unix socket and lets it go: what a program that died leaves, or, while the body runs, a socket of that type
+/// on which nobody listens. It never listens, so a child that is being started meanwhile keeps nothing alive with it.
+public func withBoundSocket(
+  _ path: String, type: __socket_type = SOCK_STREAM, _ body: () throws -> Void = {}
+) throws {
+  let descriptor = socket(AF_UNIX, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0)
+  guard descriptor >= 0 else { throw CallFailed("socket", errno) }
+  defer { close(descriptor) }
+  var address = sockaddr_un()
+  address.sun_family = sa_family_t(AF_UNIX)
+  withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+  let result = withUnsafePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+    }
+  }
+  guard result == 0 else { throw CallFailed("bind", errno) }
+  try body()
+}
