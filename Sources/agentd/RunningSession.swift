@@ -24,6 +24,8 @@ final class RunningSession {
   private var outputIsPending = false
   private var interrupts = 0
   private var log = ConsoleLog()
+  /// Whether the session's stderr, which the closing lines follow, ended without a newline.
+  private var isInMidLine = false
   private var file: Descriptor?
   private let standardOutput = InheritedOutput(1, limit: .max)
   private let standardError = InheritedOutput(2, limit: .max)
@@ -124,13 +126,16 @@ final class RunningSession {
       for piece in log.decode(bytes) {
         switch piece.source {
         case .output: await standardOutput.write(piece.bytes)
-        case .error: await standardError.write(piece.bytes)
+        case .error:
+          await standardError.write(piece.bytes)
+          if let last = piece.bytes.last { isInMidLine = last != UInt8(ascii: "\n") }
         }
       }
     }
   }
 
   private func conclude(_ finished: FinishedSession) -> Int32 {
+    if isInMidLine { Terminal.note("") }
     for problem in finished.problems { Terminal.complain(Terminal.plain(problem)) }
     switch finished.outcome {
     case "success": Terminal.note("session success")
