@@ -66,10 +66,4 @@ final class Connection {
       }
     }
   }
-
-  /// Whether the daemon has closed the connection, without waiting.
-  var isClosed: Bool {
-    var byte: UInt8 = 0
-    return recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_PEEK)) == 0
-  }
 }
