@@ -69,5 +69,6 @@ let package = Package(
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "Reactor", "TestSupport"]),
+    tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )

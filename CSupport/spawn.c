@@ -86,8 +86,15 @@ int agentd_reap(int pidfd, int *wait_status) {
 }
 
 int agentd_pidfd_exit(int pidfd, int *wait_status) {
-  struct pidfd_info_64 info = {.mask = PIDFD_INFO_EXIT_BIT};
-  if (ioctl(pidfd, PIDFD_GET_INFO_64, &info) < 0) return -errno;
+  // In the moment in which a zombie is reaped the kernel finds the task and then no parent of it: ESRCH. Asked again
+  // it answers from what it kept of the exit.
+  struct pidfd_info_64 info;
+  int result, attempts = 0;
+  do {
+    info = (struct pidfd_info_64){.mask = PIDFD_INFO_EXIT_BIT};
+    result = ioctl(pidfd, PIDFD_GET_INFO_64, &info);
+  } while (result < 0 && errno == ESRCH && ++attempts < 3);
+  if (result < 0) return -errno;
   if (!(info.mask & PIDFD_INFO_EXIT_BIT)) return 0;
   *wait_status = info.exit_code;
   return 1;

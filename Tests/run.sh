@@ -170,7 +170,8 @@ prepare_user_podman() {
 }
 
 # user_processes: that user's living processes. A zombie has ended; when it goes is up to this machine's init.
-user_processes() { ps -o stat=,pid=,args= -u "$test_user" | awk '$1 !~ /^Z/ { sub(/^[^ ]+ +/, ""); print }'; }
+# No process at all is an error to ps.
+user_processes() { { ps -o stat=,pid=,args= -u "$test_user" || true; } | awk '$1 !~ /^Z/ { sub(/^[^ ]+ +/, ""); print }'; }
 
 end_user_processes() { user_processes | cut -d ' ' -f 1 | xargs -r kill -KILL || true; }
 

@@ -8,6 +8,9 @@ internal import SystemPackage
 
 /// The claim on a pid file and a socket path. Its calls touch the file system: they belong on the worker.
 final class Instance: Sendable {
+  /// How often the socket's place is probed while who listens there hangs up, and the milliseconds it has for that.
+  private static let probeAttempts = 10
+  private static let probePatience: Int32 = 1000
   /// The longest pid that is read from a pid file, with its newline.
   private static let pidLimit = 32
 
@@ -154,11 +157,18 @@ final class Instance: Sendable {
   }
 
   /// Only a refused connection shows that nobody does: a full queue, or a socket of another type, is somebody's.
+  ///
+  /// The kernel tears the ring of a killed daemon down some time after its end, and
+  /// until then the daemon's socket takes connections. They are hung up when it goes: then the answer is another.
   private static func isListening(_ path: String) -> Bool {
-    switch UnixSocket.probe(path) {
-    case .connectionRefused?, .noSuchFileOrDirectory?: false
-    default: true
+    for _ in 0..<probeAttempts {
+      switch UnixSocket.probe(path, patience: probePatience) {
+      case .hungUp: continue
+      case .failed(.connectionRefused), .failed(.noSuchFileOrDirectory): return false
+      case .failed, .somebody: return true
+      }
     }
+    return true
   }
 
   private static func reason() -> String { "\(Errno(rawValue: errno))" }

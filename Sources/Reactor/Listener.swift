@@ -83,11 +83,23 @@ extension Stream {
 
 /// Looking at a Unix socket without using it.
 public enum UnixSocket {
-  /// Connects and hangs up: nil when somebody listens at `path`, else why not (ECONNREFUSED when nobody does).
-  public static func probe(_ path: String) -> Errno? {
+  /// What listens at a path.
+  public enum Listening: Equatable, Sendable {
+    /// Somebody took the connection, or lets it wait.
+    case somebody
+    /// The connection was ended without a word.
+    case hungUp
+    /// No connection came about: ECONNREFUSED when nobody listens.
+    case failed(Errno)
+  }
+
+  /// Connects and hangs up. Waits so many milliseconds for the other side to hang up first: call it on the worker.
+  public static func probe(_ path: String, patience: Int32) -> Listening {
     let result = agentd_unix_connect(path)
-    guard result >= 0 else { return Errno(rawValue: -result) }
-    _ = Descriptor(owning: result)
-    return nil
+    guard result >= 0 else { return .failed(Errno(rawValue: -result)) }
+    let connection = Descriptor(owning: result)
+    var polled = pollfd(fd: connection.raw, events: Int16(POLLIN), revents: 0)
+    _ = poll(&polled, 1, patience)
+    return polled.revents & Int16(POLLHUP) == 0 ? .somebody : .hungUp
   }
 }

@@ -24,6 +24,10 @@ final class RunningSession {
   private var outputIsPending = false
   private var interrupts = 0
   private var log = ConsoleLog()
+  /// Whether what the closing lines follow, the session's stderr, ended without a newline.
+  private var isInMidLine = false
+  /// Whether stdout is the same screen as stderr, so that the closing lines follow either.
+  private let isOneTerminal = isatty(1) == 1 && isatty(2) == 1
   private var file: Descriptor?
   private let standardOutput = InheritedOutput(1, limit: .max)
   private let standardError = InheritedOutput(2, limit: .max)
@@ -131,11 +135,15 @@ final class RunningSession {
       case .output: await standardOutput.write(piece.bytes)
       case .error: await standardError.write(piece.bytes)
       }
+      if piece.source == .error || isOneTerminal, let last = piece.bytes.last {
+        isInMidLine = last != UInt8(ascii: "\n")
+      }
     }
     return !bytes.isEmpty
   }
 
   private func conclude(_ finished: FinishedSession) -> Int32 {
+    if isInMidLine { Terminal.note("") }
     // A session whose output was shown has ended with its reason.
     if file == nil, let reason = finished.reason { Terminal.complain(reason) }
     for problem in finished.problems { Terminal.complain(problem) }
