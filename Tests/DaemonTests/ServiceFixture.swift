@@ -53,8 +53,8 @@ final class ServiceFixture {
         --mount)
           source=${2#type=bind,src=}
           case $2 in
-          *,dst=/agentd/envelope) envelope=${source%%,*} ;;
-          *,dst=/agentd/report) report=${source%%,*} ;;
+          *,dst=/agentd/envelope*) envelope=${source%%,*} ;;
+          *,dst=/agentd/report*) report=${source%%,*} ;;
           esac ;;
         esac
         shift
