@@ -214,6 +214,9 @@ if [[ ${steps[*]} != lint ]]; then
 fi
 
 if wants lint; then
+  # A plain Task begins on a thread of Swift's global pool, and Task.yield and Task.sleep go by way of it.
+  run one 'no task outside the loop' bash -c '! grep -rnE --include="*.swift" \
+    "^[^/]*\bTask(\.(detached|yield|sleep|init)\b|\(priority|[[:space:]]*\{)" Sources' || true
   run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests || true
   run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/idle.sh || true
 fi

@@ -25,8 +25,8 @@ public struct Conclusion: Sendable {
   /// From acceptance to the sealed record.
   public internal(set) var duration: Duration = .zero
 
-  /// The signal that ended the command, by the shell's convention. Linux has 64 of them.
-  public var signal: Int32? { exitCode.flatMap { (129...192).contains($0) ? $0 - 128 : nil } }
+  /// The signal that ended the command, by the shell's convention.
+  public var signal: Int32? { exitCode.flatMap { $0 > 128 ? $0 - 128 : nil } }
 
   init(_ ending: Ending) {
     switch ending {
