@@ -1,5 +1,7 @@
 // Reads console.log: podman's k8s-file format back into the bytes that were written.
 
+internal import Glibc
+
 /// Decodes the format piece by piece: `TIME STREAM TAG CONTENT`, where the tag F ends a line and P does not.
 ///
 /// conmon writes it (src/ctr_logging.c); content is the program's own bytes, whatever they are.
@@ -32,31 +34,51 @@ public struct ConsoleLog: Sendable {
   public mutating func decode(_ bytes: some Collection<UInt8>) -> [Piece] {
     rest += bytes
     var pieces: [Piece] = []
-    var start = rest.startIndex
-    while let newline = rest[start...].firstIndex(of: UInt8(ascii: "\n")) {
-      append(rest[start..<newline], to: &pieces)
-      start = newline + 1
-    }
-    rest.removeSubrange(..<start)
+    let taken = rest.withUnsafeBytes { Self.decode($0, into: &pieces) }
+    rest.removeSubrange(..<taken)
     if rest.count > Self.lineLimit { rest = [] }
     return pieces
   }
 
-  private func append(_ line: ArraySlice<UInt8>, to pieces: inout [Piece]) {
-    let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 3, omittingEmptySubsequences: false)
-    guard fields.count == 4 else { return }
+  /// Decodes the whole lines of `bytes` and returns how many bytes they take. By memchr, because a command may write
+  /// faster than a closure a byte could follow.
+  private static func decode(_ bytes: UnsafeRawBufferPointer, into pieces: inout [Piece]) -> Int {
+    var start = 0
+    while let newline = index(of: UInt8(ascii: "\n"), in: bytes, from: start, to: bytes.count) {
+      append(bytes, start, newline, to: &pieces)
+      start = newline + 1
+    }
+    return start
+  }
+
+  private static func append(
+    _ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int, to pieces: inout [Piece]
+  ) {
+    let space = UInt8(ascii: " ")
+    guard let time = index(of: space, in: bytes, from: start, to: end),
+      let stream = index(of: space, in: bytes, from: time + 1, to: end),
+      let tag = index(of: space, in: bytes, from: stream + 1, to: end)
+    else { return }
     let source: Source
-    switch Array(fields[1]) {
-    case Array("stdout".utf8): source = .output
-    case Array("stderr".utf8): source = .error
+    switch bytes[(time + 1)..<stream] {
+    case let name where name.elementsEqual("stdout".utf8): source = .output
+    case let name where name.elementsEqual("stderr".utf8): source = .error
     default: return
     }
-    var content = Array(fields[3])
-    if fields[2].elementsEqual("F".utf8) { content.append(UInt8(ascii: "\n")) }
-    if pieces.last?.source == source {
-      pieces[pieces.count - 1].bytes += content
-    } else {
-      pieces.append(Piece(source: source, bytes: content))
+    if pieces.last?.source != source { pieces.append(Piece(source: source, bytes: [])) }
+    let endsLine = bytes[(stream + 1)..<tag].elementsEqual("F".utf8)
+    // The log's own newline is the line's, too.
+    pieces[pieces.count - 1].bytes += bytes[(tag + 1)..<(endsLine ? end + 1 : end)]
+  }
+
+  private static func index(of byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int, to end: Int)
+    -> Int?
+  {
+    guard start < end, let base = bytes.baseAddress,
+      let found = memchr(base + start, Int32(byte), end - start)
+    else {
+      return nil
     }
+    return UnsafeRawPointer(found) - base
   }
 }
