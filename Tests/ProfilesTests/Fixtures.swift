@@ -7,7 +7,7 @@ func testHost(
   environment: [String: String] = ["HOME": "/root"], effectiveUserID: UInt32 = 0
 ) -> Host {
   Host(
-    environment: environment, effectiveUserID: effectiveUserID, workingDirectory: "/work/here",
+    environment: environment, effectiveUserID: effectiveUserID, workingDirectory: "/srv/here",
     exists: { !$0.hasPrefix("/missing") })
 }
 

@@ -189,7 +189,7 @@ struct ProblemTests {
     }
     #expect(
       load("none.toml")
-        == "/work/here/none.toml: cannot be read: No such file or directory; "
+        == "/srv/here/none.toml: cannot be read: No such file or directory; "
         + "create it or name another with --config")
     #expect(load("/").hasPrefix("/: cannot be read: Is a directory"))
     #expect(load("/dev/zero").hasPrefix("/dev/zero: is larger than 1048576 bytes"))
