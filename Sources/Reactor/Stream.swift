@@ -45,9 +45,6 @@ public final class Stream {
     watch = try Watch(raw, interest) { [weak self] in self?.deliver($0) }
   }
 
-  /// Whether `close` was called.
-  public var isClosed: Bool { watch == nil }
-
   /// The next bytes, at least one; nil when the other side has ended its stream.
   ///
   /// - Parameters:
