@@ -50,16 +50,18 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     room("Control", ["Reactor"]),
-    room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", logging, system]),
-    room("Audit", ["Reactor", "CSupport", system]),
+    room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", "Time", logging, system]),
+    room("Audit", ["Reactor", "Time", "CSupport", system]),
     room("Engine", ["Reactor"]),
     room("Profiles", ["Cron", .product(name: "TOMLKit", package: "TOMLKit")]),
-    room("Cron"),
-    room("Reactor", ["CSupport", system]),
+    room("Cron", ["Time"]),
+    room("Reactor", ["Time", "CSupport", system]),
+    room("Time"),
     .target(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
     tests("ReactorTests", ["Reactor", "TestSupport"]),
-    tests("CronTests", ["Cron"]),
+    tests("TimeTests", ["Time"]),
+    tests("CronTests", ["Cron", "Time"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(
@@ -68,7 +70,7 @@ let package = Package(
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
-    tests("AuditTests", ["Audit", "Reactor", "TestSupport"]),
+    tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )

@@ -1,7 +1,7 @@
 // What session.json says about a session.
 
 internal import FoundationEssentials
-public import Reactor
+public import Time
 
 /// The content of `agentd/session.json`. What is not known is absent; `endTimestamp` and `outcome` are there
 /// only in a finished record.

@@ -1,8 +1,9 @@
 // A session's record on disk: where its parts are, how it is made, written and published.
 
 internal import Glibc
-public import Reactor
+internal import Reactor
 internal import SystemPackage
+public import Time
 
 /// A record, by its directory `{audit_root}/{profile}/{session_id}`:
 ///

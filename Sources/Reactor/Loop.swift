@@ -2,6 +2,7 @@
 
 internal import CSupport
 internal import Glibc
+public import Time
 
 /// Marks what belongs to the reactor's thread. The compiler then refuses any other access.
 @globalActor

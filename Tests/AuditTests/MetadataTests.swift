@@ -3,6 +3,7 @@
 import FoundationEssentials
 import Reactor
 import Testing
+import Time
 
 @testable import Audit
 

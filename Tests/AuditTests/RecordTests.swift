@@ -4,6 +4,7 @@ import FoundationEssentials
 import Glibc
 import Reactor
 import Testing
+import Time
 
 @testable import Audit
 

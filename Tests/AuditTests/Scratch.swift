@@ -5,6 +5,7 @@ import FoundationEssentials
 import Glibc
 import Reactor
 import TestSupport
+import Time
 
 final class Scratch: Sendable {
   let path: String

@@ -1,8 +1,8 @@
 // A moment as text and back, over the whole range that 64 bits of nanoseconds reach.
 
 import FoundationEssentials
-import Reactor
 import Testing
+import Time
 
 @Suite("Timestamp")
 struct TimestampTests {
