@@ -24,6 +24,8 @@ public struct CronExpression: Sendable, Equatable, CustomStringConvertible {
   let months: ValueSet
   let daysOfMonth: DaysOfMonth
   let daysOfWeek: DaysOfWeek
+  /// Whether minute or hour holds `*` or a step: such an expression goes by elapsed time, any other by the local day.
+  let isInterval: Bool
 
   /// The expression as it was written.
   public var description: String { text }
@@ -66,6 +68,7 @@ public struct CronExpression: Sendable, Equatable, CustomStringConvertible {
     self.daysOfMonth = daysOfMonth
     self.months = months
     self.daysOfWeek = daysOfWeek
+    isInterval = fields[0...1].contains { $0.contains { "*/".contains($0) } }
     guard MonthShape.all.contains(where: { !days(in: $0).isEmpty }) else {
       throw CronError(Self.neverFires(fields))
     }

@@ -37,7 +37,7 @@ struct DaysOfMonth: Sendable, Equatable {
   /// The days of `month` that match.
   func days(in month: MonthShape) -> ValueSet {
     var days = listed
-    for day in nearestWeekday.members where day <= month.length {
+    for day in nearestWeekday where day <= month.length {
       days.insert(month.nearestWeekday(to: day))
     }
     if lastDay { days.insert(month.length) }

@@ -22,7 +22,7 @@ struct DaysOfWeek: Sendable, Equatable {
       guard let n = number(parts[1]), (1...5).contains(n) else {
         throw Complaint(message: "\"\(element)\" needs a number from 1 to 5 or L after #, as in FRI#2")
       }
-      for weekday in try Self.weekdays(parts[0], of: element).members { nth.insert((n - 1) * 7 + weekday) }
+      for weekday in try Self.weekdays(parts[0], of: element) { nth.insert((n - 1) * 7 + weekday) }
     } else if parts.count == 2 {
       last.formUnion(try Self.weekdays(parts[0], of: element))
     } else if parts.count == 1, element.utf8.last == UInt8(ascii: "L") {
