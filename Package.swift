@@ -46,7 +46,7 @@ let package = Package(
     room(
       "Daemon",
       [
-        "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", logging, system,
+        "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", "Time", logging, system,
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     room("Control", ["Reactor"]),
@@ -59,7 +59,7 @@ let package = Package(
     room("Time"),
     .target(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
-    tests("ReactorTests", ["Reactor", "TestSupport"]),
+    tests("ReactorTests", ["Reactor", "Time", "TestSupport"]),
     tests("TimeTests", ["Time"]),
     tests("CronTests", ["Cron", "Time"]),
     tests("ProfilesTests", ["Profiles", "Cron"]),

@@ -31,6 +31,26 @@ int agentd_timerfd_set(int fd, uint64_t nanoseconds) {
   return or_errno(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, 0));
 }
 
+int agentd_wall_timerfd(void) { return or_errno(timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK)); }
+
+int agentd_wall_timerfd_set(int fd, int64_t nanoseconds) {
+  struct itimerspec when = {
+      .it_value = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)},
+  };
+  if (timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, 0) == 0) return 0;
+  return errno == ECANCELED ? 1 : -errno;
+}
+
+int agentd_wall_timerfd_read(int fd) {
+  uint64_t expirations;
+  ssize_t count;
+  do {
+    count = read(fd, &expirations, sizeof expirations);
+  } while (count < 0 && errno == EINTR);
+  if (count >= 0) return 1;
+  return errno == ECANCELED ? 0 : -errno;
+}
+
 int agentd_signalfd(const int *signals, unsigned count) {
   sigset_t set;
   sigemptyset(&set);

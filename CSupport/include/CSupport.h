@@ -70,6 +70,13 @@ int agentd_eventfd(bool nonblocking);
 int agentd_timerfd(void);
 // Fires once at `nanoseconds` of the monotonic clock; 0 disarms.
 int agentd_timerfd_set(int fd, uint64_t nanoseconds);
+// Of the wall clock, non-blocking.
+int agentd_wall_timerfd(void);
+// Fires once at `nanoseconds` of the wall clock, and when that clock is set before; 0 disarms. Returns 1 when the
+// clock was set since the descriptor was last read; it is armed then, too.
+int agentd_wall_timerfd_set(int fd, int64_t nanoseconds);
+// Returns 1 when it fired, 0 when the clock was set, -EAGAIN when neither happened.
+int agentd_wall_timerfd_read(int fd);
 // Blocks the signals for the calling thread (and those it starts later) and returns a non-blocking signalfd.
 int agentd_signalfd(const int *signals, unsigned count);
 // Returns the signal number that was waiting, -EAGAIN when none was.

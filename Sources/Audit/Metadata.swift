@@ -42,6 +42,8 @@ public struct Metadata: Codable, Sendable, Equatable {
   public var repoURL: String
   /// The work unit, where the invocation had one.
   public var workUnit: String?
+  /// The occurrence of the profile's schedule that began it; absent when somebody asked by hand.
+  public var scheduledFor: Timestamp?
   /// When the session was taken in.
   public var startTimestamp: Timestamp
   /// The image reference of the profile.
@@ -65,13 +67,15 @@ public struct Metadata: Codable, Sendable, Equatable {
 
   /// The metadata of a session that starts; what comes later is assigned later.
   public init(
-    sessionID: String, profile: String, repoURL: String, workUnit: String? = nil, startTimestamp: Timestamp,
-    image: String, phases: [Phase] = []
+    sessionID: String, profile: String, repoURL: String, workUnit: String? = nil,
+    scheduledFor: Timestamp? = nil,
+    startTimestamp: Timestamp, image: String, phases: [Phase] = []
   ) {
     self.sessionID = sessionID
     self.profile = profile
     self.repoURL = repoURL
     self.workUnit = workUnit
+    self.scheduledFor = scheduledFor
     self.startTimestamp = startTimestamp
     self.image = image
     self.phases = phases
@@ -83,6 +87,7 @@ public struct Metadata: Codable, Sendable, Equatable {
     case profile
     case repoURL = "repo_url"
     case workUnit = "work_unit"
+    case scheduledFor = "scheduled_for"
     case startTimestamp = "start_timestamp"
     case image
     case imageDigest = "image_digest"

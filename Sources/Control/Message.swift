@@ -7,7 +7,7 @@ public enum Build {
   /// The version of agentd, as `agentd --version` prints it.
   public static let version = "0.1.0"
   /// Raised with every change of a message.
-  static let protocolVersion = 1
+  static let protocolVersion = 2
 }
 
 /// What a client asks for: one line each.
@@ -32,16 +32,20 @@ public struct InvocationRequest: Codable, Sendable, Equatable {
   public var timeoutMilliseconds: UInt64?
   /// Whether the client leaves as soon as it knows the session's id.
   public var detach: Bool
+  /// The occurrence of the profile's schedule that it is for, in RFC 3339; nil when somebody asks by hand.
+  public var scheduledFor: String?
 
   /// All fields.
   public init(
-    profile: String, repository: String?, workUnit: String?, timeoutMilliseconds: UInt64?, detach: Bool
+    profile: String, repository: String?, workUnit: String?, timeoutMilliseconds: UInt64?, detach: Bool,
+    scheduledFor: String? = nil
   ) {
     self.profile = profile
     self.repository = repository
     self.workUnit = workUnit
     self.timeoutMilliseconds = timeoutMilliseconds
     self.detach = detach
+    self.scheduledFor = scheduledFor
   }
 }
 
@@ -129,14 +133,19 @@ public struct LiveSession: Codable, Sendable, Equatable {
   public var ageMilliseconds: UInt64
   /// The repository it works on.
   public var repository: String
+  /// Whether the profile's schedule began it.
+  public var isScheduled: Bool
 
   /// All fields.
-  public init(id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String) {
+  public init(
+    id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String, isScheduled: Bool
+  ) {
     self.id = id
     self.profile = profile
     self.phase = phase
     self.ageMilliseconds = ageMilliseconds
     self.repository = repository
+    self.isScheduled = isScheduled
   }
 }
 

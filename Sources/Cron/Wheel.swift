@@ -74,10 +74,10 @@ public struct Wheel: Sendable {
 
   /// Goes on with other versions of the zones.
   ///
-  /// - Parameter zones: by their names; a schedule whose zone is not among them keeps what it has.
-  public mutating func replaceZones(_ zones: [String: Zone], at now: Timestamp) {
+  /// - Parameter zone: gives the other version for a schedule's index; nil keeps what it has.
+  public mutating func replaceZones(at now: Timestamp, _ zone: (Int) -> Zone?) {
     for index in entries.indices {
-      if let zone = zones[entries[index].schedule.zone.name] { entries[index].move(to: zone) }
+      if let zone = zone(index) { entries[index].move(to: zone) }
     }
     clockWasSet(to: now)
   }

@@ -5,6 +5,7 @@ internal import Glibc
 internal import Profiles
 internal import Reactor
 internal import Sessions
+internal import Time
 
 /// Turns requests into invocations by the rules of one configuration.
 @Loop
@@ -40,11 +41,16 @@ struct Intake {
     } catch {
       throw SessionRefusal("The work unit cannot be used: it \(error.message).")
     }
+    let scheduledFor = request.scheduledFor.map { Timestamp(rfc3339: $0) }
+    if case .some(.none) = scheduledFor {
+      throw SessionRefusal("The scheduled time is not an RFC 3339 time: see to the client that sent it.")
+    }
     let envelope = try envelope(for: profile, repository: repository, workUnit: workUnit)
     try await requireFiles(of: profile)
     return Invocation(
       profile: profile, repository: repository, workUnit: workUnit,
-      timeout: try timeout(request.timeoutMilliseconds), envelope: envelope)
+      timeout: try timeout(request.timeoutMilliseconds), scheduledFor: scheduledFor ?? nil, envelope: envelope
+    )
   }
 
   private func timeout(_ milliseconds: UInt64?) throws(SessionRefusal) -> Duration? {

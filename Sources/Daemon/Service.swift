@@ -194,7 +194,8 @@ public final class Service {
     {
       LiveSession(
         id: $0.id.description, profile: $0.invocation.profile.name, phase: $0.phase.rawValue,
-        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.invocation.repository.text)
+        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.invocation.repository.text,
+        isScheduled: $0.invocation.scheduledFor != nil)
     }
   }
 

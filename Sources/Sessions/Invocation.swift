@@ -1,6 +1,7 @@
 // A session that was asked for and found in order.
 
 public import Profiles
+public import Time
 
 /// Everything that makes one session different from the next. Holds secrets, in its envelope.
 public struct Invocation: Sendable {
@@ -12,17 +13,21 @@ public struct Invocation: Sendable {
   public let workUnit: WorkUnit?
   /// How long the session may run once it is released; nil for as long as it takes.
   public let timeout: Duration?
+  /// The occurrence of the profile's schedule that it is for; nil when somebody asked by hand.
+  public let scheduledFor: Timestamp?
   /// What releases it; nil once it has been handed over.
   public internal(set) var envelope: Envelope?
 
   /// All of them.
   public init(
-    profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?, timeout: Duration?, envelope: Envelope
+    profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?, timeout: Duration?,
+    scheduledFor: Timestamp? = nil, envelope: Envelope
   ) {
     self.profile = profile
     self.repository = repository
     self.workUnit = workUnit
     self.timeout = timeout
+    self.scheduledFor = scheduledFor
     self.envelope = envelope
   }
 }

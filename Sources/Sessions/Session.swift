@@ -67,7 +67,8 @@ public final class Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       var metadata = Metadata(
         sessionID: id.description, profile: invocation.profile.name, repoURL: invocation.repository.text,
-        workUnit: invocation.workUnit?.text, startTimestamp: Loop.wallClock,
+        workUnit: invocation.workUnit?.text, scheduledFor: invocation.scheduledFor,
+        startTimestamp: Loop.wallClock,
         image: invocation.profile.baseImage)
       metadata.phases = [.init(name: SessionPhase.image.rawValue, startTimestamp: metadata.startTimestamp)]
       let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)

@@ -19,6 +19,7 @@ struct List: ParsableCommand {
     var phase: String
     var age_ms: UInt64
     var repository: String
+    var scheduled: Bool
   }
 
   func run() throws {
@@ -44,7 +45,7 @@ struct List: ParsableCommand {
       sessions.map {
         Row(
           session_id: $0.id, profile: $0.profile, phase: $0.phase, age_ms: $0.ageMilliseconds,
-          repository: $0.repository)
+          repository: $0.repository, scheduled: $0.isScheduled)
       })
   }
 }

@@ -84,7 +84,8 @@ struct ClientTests {
   @Test("a reply larger than a socket's buffer arrives whole") @Loop
   func largeReply() async throws {
     let session = LiveSession(
-      id: "0123456789abcdef", profile: "p", phase: "command", ageMilliseconds: 1, repository: "r")
+      id: "0123456789abcdef", profile: "p", phase: "command", ageMilliseconds: 1, repository: "r",
+      isScheduled: false)
     let sessions = Array(repeating: session, count: 4000)
     let fixture = try Fixture { connection, _ in await connection.send(.sessions(sessions: sessions)) }
     defer { fixture.close() }

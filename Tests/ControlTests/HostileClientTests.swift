@@ -155,7 +155,7 @@ private let largeAnswer: @Loop (Connection, Request) async -> Void = { connectio
   guard case .stop = request else { return await connection.send(.sessions(sessions: [])) }
   let session = LiveSession(
     id: "0123456789abcdef", profile: "profile", phase: "command", ageMilliseconds: 1,
-    repository: "https://example.org/group/name.git")
+    repository: "https://example.org/group/name.git", isScheduled: false)
   await connection.send(.sessions(sessions: Array(repeating: session, count: 4000)))
 }
 

@@ -49,7 +49,8 @@ struct MessageTests {
           id: "0123456789abcdef", profile: "p", outcome: "success", isSuccess: true, exitCode: 0, signal: nil,
           durationMilliseconds: 1, record: "/r", reason: nil, problems: ["a", "b"])),
       .sessions(sessions: [
-        LiveSession(id: "0", profile: "p", phase: "command", ageMilliseconds: .max, repository: "r")
+        LiveSession(
+          id: "0", profile: "p", phase: "command", ageMilliseconds: .max, repository: "r", isScheduled: false)
       ]),
     ])
   func replies(_ reply: Reply) throws {
