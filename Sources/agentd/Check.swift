@@ -34,7 +34,7 @@ struct Check: ParsableCommand {
     add("repository", profile.repository?.text ?? "none: name one with each run")
     if let source = profile.repositoryTokenSource { add("clone token", "from \(source)") }
     if let schedule = profile.schedule {
-      add("schedule", "\(schedule.text) (validated; schedules do not fire yet)")
+      add("schedule", "\(schedule.schedule.expression.text) (validated; schedules do not fire yet)")
     }
     add(
       "command",

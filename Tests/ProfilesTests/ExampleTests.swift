@@ -16,7 +16,7 @@ struct ExampleTests {
     #expect(builder.baseImage == "ghcr.io/example/site-builder:latest")
     #expect(builder.methodologyDirectory == "/etc/groundwork")
     #expect(builder.repository?.text == "https://github.com/pentaxis93/agentd.git")
-    #expect(builder.schedule?.text == "*/15 * * * *")
+    #expect(builder.schedule?.schedule.expression.text == "*/15 * * * *")
     #expect(builder.repositoryTokenSource == "SITE_BUILDER_REPO_TOKEN")
     #expect(builder.mounts.isEmpty)
     #expect(builder.credentials == [Credential(name: "GITHUB_TOKEN", source: "AGENTD_GITHUB_TOKEN")])
