@@ -1,7 +1,7 @@
 // How a profile runs by itself: its schedule, where the schedule's zone comes from, and what happens to overlaps.
 
 public import Cron
-internal import Time
+public import Time
 
 /// How a profile runs by itself.
 public struct ScheduledRuns: Sendable {
@@ -28,6 +28,28 @@ public struct ScheduledRuns: Sendable {
     self.timezone = timezone
     self.zoneFile = zoneFile
     self.overlap = overlap
+  }
+
+  /// The same in another version of its zone.
+  public func moved(to zone: Zone) -> ScheduledRuns {
+    ScheduledRuns(
+      schedule: schedule.moved(to: zone), timezone: timezone, zoneFile: zoneFile, overlap: overlap)
+  }
+
+  /// The runs that are due next, in the order in which they are due; fewer than `count` when the zone is not known far
+  /// enough.
+  ///
+  /// - Parameter moment: one that is due then is the first. So is one whose jitter ends after it, although its
+  ///   occurrence lies before it.
+  public func upcoming(_ count: Int, from moment: Timestamp) -> [Schedule.Occurrence] {
+    var runs: [Schedule.Occurrence] = []
+    var next = schedule.next(atOrAfter: moment - schedule.jitter)
+    // One more than asked for: where the clock is changed, a delayed run may be due after the next one.
+    while let occurrence = next, runs.count <= count {
+      if occurrence.due >= moment { runs.append(occurrence) }
+      next = schedule.next(after: occurrence.moment)
+    }
+    return Array(runs.sorted { $0.due < $1.due }.prefix(count))
   }
 }
 

@@ -54,6 +54,35 @@ struct ScheduleTests {
     #expect(try runs(lines)?.schedule.next(after: testNow)?.due == dues[0])
   }
 
+  @Test("says what is due next, a run among it that its jitter still delays")
+  func upcoming() throws {
+    let runs = try #require(try runs("schedule = '@daily'\njitter = '24h'"))
+    let occurrences = runs.upcoming(3, from: testNow)
+    #expect(occurrences.count == 3)
+    #expect(occurrences.map(\.due) == occurrences.map(\.due).sorted())
+    let first = try #require(occurrences.first)
+    #expect(first.moment < first.due)
+    // Up to the moment that it is due it is still to come, and then no more.
+    #expect(runs.upcoming(1, from: first.due) == [first])
+    #expect(runs.upcoming(2, from: first.due + .nanoseconds(1)) == Array(occurrences.dropFirst()))
+  }
+
+  @Test("says what is due next in another version of its zone, as far as that is known")
+  func movedUpcoming() throws {
+    let runs = try #require(
+      try runs("schedule = '@daily'\ntimezone = 'Europe/Berlin'\noverlap = 'skip'"))
+    let end = testNow + .seconds(2 * 86_400)
+    let zone = Zone(name: "Europe/Berlin", offset: 0, transitions: [], end: end)
+    let moved = runs.moved(to: zone)
+    #expect(
+      moved.upcoming(5, from: testNow).map(\.due.rfc3339) == [
+        "2026-03-02T00:00:00.000Z", "2026-03-03T00:00:00.000Z",
+      ])
+    #expect(moved.timezone == runs.timezone)
+    #expect(moved.zoneFile == runs.zoneFile)
+    #expect(moved.overlap == .skip)
+  }
+
   @Test("needs a repository")
   func needsRepository() {
     #expect(
