@@ -43,7 +43,8 @@ public struct ScheduledRuns: Sendable {
   ///   occurrence lies before it.
   public func upcoming(_ count: Int, from moment: Timestamp) -> [Schedule.Occurrence] {
     var runs: [Schedule.Occurrence] = []
-    var next = schedule.next(atOrAfter: moment - schedule.jitter)
+    // Less by a nanosecond, so that an occurrence at the very moment counts.
+    var next = schedule.next(after: moment - schedule.jitter - .nanoseconds(1))
     // One more than asked for: where the clock is changed, a delayed run may be due after the next one.
     while let occurrence = next, runs.count <= count {
       if occurrence.due >= moment { runs.append(occurrence) }
