@@ -39,7 +39,7 @@ let package = Package(
     .executableTarget(
       name: "agentd",
       dependencies: [
-        "Daemon", "Control", "Engine", "Audit", "Profiles", "Reactor",
+        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/agentd", swiftSettings: settings),
@@ -53,7 +53,7 @@ let package = Package(
     room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", "Time", logging, system]),
     room("Audit", ["Reactor", "Time", "CSupport", system]),
     room("Engine", ["Reactor"]),
-    room("Profiles", ["Cron", .product(name: "TOMLKit", package: "TOMLKit")]),
+    room("Profiles", ["Cron", "Time", .product(name: "TOMLKit", package: "TOMLKit")]),
     room("Cron", ["Time"]),
     room("Reactor", ["Time", "CSupport", system]),
     room("Time"),
@@ -62,11 +62,11 @@ let package = Package(
     tests("ReactorTests", ["Reactor", "Time", "TestSupport"]),
     tests("TimeTests", ["Time"]),
     tests("CronTests", ["Cron", "Time"]),
-    tests("ProfilesTests", ["Profiles", "Cron"]),
+    tests("ProfilesTests", ["Profiles", "Cron", "Time"]),
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(
       "DaemonTests",
-      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Reactor", "TestSupport", logging]),
+      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Cron", "Reactor", "TestSupport", logging]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),

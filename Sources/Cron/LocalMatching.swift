@@ -44,12 +44,12 @@ extension CronExpression {
 
   // MARK: Times of a day
 
-  /// The shortest time between two of the times of one day, or between the last and the first of the next day; in
-  /// seconds, a day when there is one time only.
-  var shortestInterval: Int64 {
+  /// The shortest time by the clock between two of the times of one day, or between the last and the first of the next
+  /// day: at most a day. On a day on which the clock is changed two occurrences can be nearer to each other.
+  public var shortestInterval: Duration {
     let times = hours.flatMap { hour in minutes.map { Int64(hour * 60 + $0) * 60 } }
     let following = times.dropFirst() + [firstTime + secondsPerDay]
-    return zip(times, following).map { $1 - $0 }.min() ?? secondsPerDay
+    return .seconds(zip(times, following).map { $1 - $0 }.min() ?? secondsPerDay)
   }
 
   /// The first matching time of any day, in seconds.

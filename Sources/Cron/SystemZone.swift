@@ -10,6 +10,9 @@ public struct SystemZone: Sendable {
   public struct Failure: Error, Sendable, CustomStringConvertible {
     /// The sentence.
     public let description: String
+
+    /// A failure with this sentence.
+    public init(description: String) { self.description = description }
   }
 
   /// How far ahead of the moment that it was read for a zone is known. The rarest expression, a leap day on a given
@@ -28,6 +31,12 @@ public struct SystemZone: Sendable {
   public let zone: Zone
   /// The file that it says so in; nil when TZ holds a rule or asks for UTC.
   public let file: String?
+
+  /// A zone that is known already.
+  public init(_ zone: Zone, file: String?) {
+    self.zone = zone
+    self.file = file
+  }
 
   /// Reads a zone.
   ///

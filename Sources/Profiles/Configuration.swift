@@ -1,7 +1,7 @@
 // The configuration as a whole: reads a file and checks all of it before anything is believed.
 
 /// What a configuration file says. A value of this type has passed every rule; the only outside access
-/// it takes is reading the file and asking whether the sources of mounts exist.
+/// it takes is reading the file and the zones, and asking whether the sources of mounts exist.
 public struct Configuration: Sendable {
   /// The file that is read when the command line names none.
   public static let defaultPath = "/etc/agentd/agentd.toml"
@@ -86,8 +86,13 @@ public struct Configuration: Sendable {
     let daemon = DaemonSettings(Self.daemonSection(root), folder: folder, host: host)
     var taken: [String: Int] = [:]
     let sections = root.sections("profiles", limit: Limits.profiles)
+    let zones = Zones(host)
     let profiles = sections.enumerated().compactMap { index, section in
-      Profile(section, number: index + 1, taken: &taken, folder: folder, host: host)
+      Profile(section, number: index + 1, taken: &taken, folder: folder, host: host, zones: zones)
+    }
+    if let failure = zones.localFailure {
+      // Once for the file, whichever profiles go by local time.
+      root.report(nil, "\(host.environment["TZ", default: ""].quoted) \(failure)")
     }
     if case .array(let elements)? = document["profiles"], elements.isEmpty {
       root.report("profiles", "must not be empty; add a [[profiles]] table")

@@ -1,5 +1,8 @@
 // What the rules of a configuration need to know of the machine, passed in so that the rules stay pure.
 
+public import Cron
+public import Time
+
 /// The machine as the configuration sees it.
 public struct Host: Sendable {
   /// The environment of the process; only the names of XDG base directories and HOME are looked up.
@@ -10,16 +13,23 @@ public struct Host: Sendable {
   public var workingDirectory: String
   /// Whether a file of any kind exists at an absolute path.
   public var exists: @Sendable (String) -> Bool
+  /// The moment that schedules are looked at from.
+  public var now: Timestamp
+  /// Reads a zone by its name, or the local one of this process for nil. It is asked once for each.
+  public var zone: @Sendable (String?) throws(SystemZone.Failure) -> SystemZone
 
   /// A host with these properties.
   public init(
     environment: [String: String], effectiveUserID: UInt32, workingDirectory: String,
-    exists: @escaping @Sendable (String) -> Bool
+    exists: @escaping @Sendable (String) -> Bool, now: Timestamp,
+    zone: @escaping @Sendable (String?) throws(SystemZone.Failure) -> SystemZone
   ) {
     self.environment = environment
     self.effectiveUserID = effectiveUserID
     self.workingDirectory = workingDirectory
     self.exists = exists
+    self.now = now
+    self.zone = zone
   }
 
   /// The directory that an environment variable names. The XDG Base Directory Specification has relative

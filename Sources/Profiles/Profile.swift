@@ -1,7 +1,5 @@
 // A profile: the named environment in which sessions run.
 
-public import Cron
-
 /// What a session needs to know of its environment, checked when the configuration was read.
 public struct Profile: Sendable {
   /// The name of the profile and of the user in its containers: a-z first, then a-z, 0-9, _ and -, at
@@ -16,8 +14,8 @@ public struct Profile: Sendable {
   public let command: [String]
   /// What is cloned when the invocation names no other repository.
   public let repository: RepositoryURL?
-  /// When the profile runs by itself; only with a repository.
-  public let schedule: CronExpression?
+  /// How the profile runs by itself; only with a repository.
+  public let schedule: ScheduledRuns?
   /// The daemon's variable that holds the clone token; nil for none. With a repository, that is https.
   public let repositoryTokenSource: String?
   /// Bind mounts, in the order of the file.
@@ -28,7 +26,7 @@ public struct Profile: Sendable {
   /// A profile with these properties, which are taken to be checked.
   public init(
     name: String, baseImage: String, methodologyDirectory: String, command: [String],
-    repository: RepositoryURL? = nil, schedule: CronExpression? = nil, repositoryTokenSource: String? = nil,
+    repository: RepositoryURL? = nil, schedule: ScheduledRuns? = nil, repositoryTokenSource: String? = nil,
     mounts: [Mount] = [], credentials: [Credential] = []
   ) {
     self.name = name

@@ -1,12 +1,9 @@
 // Reads one [[profiles]] table into a profile, field by field.
 
-import Cron
-
 extension Profile {
-  private static let keys = [
-    "name", "base_image", "methodology_dir", "command", "repo", "schedule", "repo_token_source", "mounts",
-    "credentials",
-  ]
+  private static let keys =
+    ["name", "base_image", "methodology_dir", "command", "repo"] + ScheduledRuns.keys
+    + ["repo_token_source", "mounts", "credentials"]
 
   /// Names that a base image has given to users of its own.
   private static let reservedNames = ["root", "nobody", "daemon", "bin", "sys", "man", "mail"]
@@ -19,7 +16,10 @@ extension Profile {
   ///   - taken: Names of the profiles before it, with their numbers; its own is added.
   ///   - folder: The folder of the configuration file.
   ///   - host: What the rules need to know of the machine.
-  init?(_ table: Section, number: Int, taken: inout [String: Int], folder: String, host: Host) {
+  ///   - zones: The zones of this load.
+  init?(
+    _ table: Section, number: Int, taken: inout [String: Int], folder: String, host: Host, zones: Zones
+  ) {
     var section = table
     section.profile = "number \(number)"
     let name = Self.name(section, number: number, taken: &taken)
@@ -29,7 +29,7 @@ extension Profile {
     let methodology = Self.methodology(section, folder: folder)
     let command = Self.command(section)
     let repository = Self.repository(section)
-    let schedule = Self.schedule(section)
+    let schedule = ScheduledRuns(section, name: name, zones: zones)
     let tokenSource = Self.tokenSource(section, repository: repository)
     let mounts = Self.mounts(section, user: name, host: host)
     let credentials = Self.credentials(section)
@@ -97,19 +97,6 @@ extension Profile {
       return try RepositoryURL(text)
     } catch {
       section.report("repo", error.message)
-      return nil
-    }
-  }
-
-  private static func schedule(_ section: Section) -> CronExpression? {
-    guard let text = section.filledString("schedule") else { return nil }
-    if !section.has("repo") {
-      section.report("schedule", "needs a repository to run with; set repo")
-    }
-    do {
-      return try CronExpression(text)
-    } catch {
-      for problem in error.problems { section.report("schedule", problem.description) }
       return nil
     }
   }

@@ -1,5 +1,6 @@
 // TOML as plain values: the one file that knows the TOML library.
 
+import Glibc
 import TOMLKit
 
 /// A value of a TOML document.
@@ -58,7 +59,9 @@ indirect enum TOML {
   /// Whether a string or a key of the document holds a NUL. A text without the escape cannot; for one with
   /// it, the document is written out again, where a NUL is an escape that no backslash stands before.
   private static func holdsEscapedNUL(_ document: TOMLTable, _ text: String) -> Bool {
-    guard text.utf8.contains("\\u0000".utf8) || text.utf8.contains("\\U00000000".utf8) else { return false }
+    // The text holds no NUL itself. The library's own search takes a third of a second for the largest file.
+    let holdsEscape = text.withCString { strstr($0, "\\u0000") != nil || strstr($0, "\\U00000000") != nil }
+    guard holdsEscape else { return false }
     var backslashes = 0
     let written = Array(document.convert(to: .toml, options: []).utf8)
     for (index, byte) in written.enumerated() {

@@ -66,7 +66,8 @@ public actor Loop {
   public static var now: Instant { Instant(nanoseconds: agentd_monotonic()) }
 
   /// Now, by the wall clock: for records and logs, never to measure with.
-  public static var wallClock: Timestamp { Timestamp(nanosecondsSinceEpoch: agentd_realtime()) }
+  /// Not bound to the loop, because a configuration is read before it runs.
+  public nonisolated static var wallClock: Timestamp { Timestamp(nanosecondsSinceEpoch: agentd_realtime()) }
 
   /// Runs `body`, which belongs to the loop, from code that is on the loop's thread without the compiler knowing.
   nonisolated static func assumeIsolated<Result, Failure: Error>(

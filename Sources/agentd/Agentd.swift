@@ -21,7 +21,7 @@ struct Agentd: ParsableCommand {
       same configuration. Without a verb, agentd is the daemon.
       """,
     version: Build.version,
-    subcommands: [Daemon.self, Run.self, List.self, Stop.self, Check.self, SealRecord.self],
+    subcommands: [Daemon.self, Run.self, List.self, Stop.self, Schedule.self, Check.self, SealRecord.self],
     defaultSubcommand: Daemon.self)
 
   @OptionGroup var options: ConfigurationOptions

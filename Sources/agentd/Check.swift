@@ -2,6 +2,8 @@
 
 internal import ArgumentParser
 internal import Profiles
+internal import Reactor
+internal import Time
 
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -21,10 +23,11 @@ struct Check: ParsableCommand {
         pid file    \(configuration.daemon.pidFile)
         audit root  \(configuration.daemon.auditRoot)
       """)
-    for profile in configuration.profiles { print("\n" + summary(of: profile)) }
+    let now = Loop.wallClock
+    for profile in configuration.profiles { print("\n" + summary(of: profile, at: now)) }
   }
 
-  private func summary(of profile: Profile) -> String {
+  private func summary(of profile: Profile, at now: Timestamp) -> String {
     var lines = ["profile \(profile.name)"]
     func add(_ name: String, _ value: String) {
       lines.append("  \(name)\(String(repeating: " ", count: 12 - name.count))\(Terminal.plain(value))")
@@ -33,8 +36,16 @@ struct Check: ParsableCommand {
     add("methodology", profile.methodologyDirectory)
     add("repository", profile.repository?.text ?? "none: name one with each run")
     if let source = profile.repositoryTokenSource { add("clone token", "from \(source)") }
-    if let schedule = profile.schedule {
-      add("schedule", "\(schedule.text) (validated; schedules do not fire yet)")
+    if let runs = profile.schedule {
+      let schedule = runs.schedule
+      add("schedule", schedule.expression.text)
+      add("timezone", schedule.zone.name + (runs.timezone == nil ? " (local time)" : ""))
+      add("jitter", schedule.jitter == .zero ? "none" : "less than \(schedule.jitter.written)")
+      add("overlap", runs.overlap.rawValue)
+      if let next = runs.upcoming(1, from: now).first {
+        let left = Terminal.age(milliseconds: (next.due - now).wholeMilliseconds)
+        add("next run", "\(schedule.zone.text(of: next.due)), in \(left)")
+      }
     }
     add(
       "command",

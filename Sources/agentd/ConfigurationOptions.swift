@@ -1,8 +1,10 @@
 // The option that every verb has: which configuration.
 
 internal import ArgumentParser
+internal import Cron
 internal import Glibc
 internal import Profiles
+internal import Reactor
 
 struct ConfigurationOptions: ParsableArguments {
   @Option(
@@ -24,9 +26,11 @@ struct ConfigurationOptions: ParsableArguments {
 extension Host {
   /// This machine and this process.
   static func current() -> Host {
-    Host(
+    let now = Loop.wallClock
+    return Host(
       environment: currentEnvironment(), effectiveUserID: geteuid(), workingDirectory: currentDirectory(),
-      exists: { access($0, F_OK) == 0 })
+      exists: { access($0, F_OK) == 0 }, now: now,
+      zone: { name throws(SystemZone.Failure) in try SystemZone(name, around: now) })
   }
 }
 

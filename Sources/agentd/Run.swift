@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Control
 internal import Glibc
+internal import Profiles
 internal import Reactor
 
 struct Run: ParsableCommand {
@@ -89,29 +90,12 @@ private struct FinishedReport: Encodable {
   }
 }
 
-/// A duration as operators write it: `90s`, `15m`, `2h`, `500ms`, `1h30m`.
+/// A duration as operators write it: `90s`, `15m`, `2h`, `500ms`, `1h30m`; not zero.
 struct DurationArgument: ExpressibleByArgument, Sendable {
   let duration: Duration
 
   init?(argument: String) {
-    let units: [(String, Int64)] = [
-      ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
-    ]
-    var milliseconds: Int64 = 0
-    var rest = argument[...]
-    guard !rest.isEmpty else { return nil }
-    while !rest.isEmpty {
-      let digits = rest.prefix { ("0"..."9").contains($0) }
-      rest = rest.dropFirst(digits.count)
-      let letters = rest.prefix { $0.isLetter }
-      rest = rest.dropFirst(letters.count)
-      guard let number = Int64(digits), number <= 1_000_000_000,
-        let unit = units.first(where: { $0.0 == letters })
-      else { return nil }
-      milliseconds += number * unit.1
-      guard milliseconds <= 1_000_000_000_000 else { return nil }
-    }
-    guard milliseconds > 0 else { return nil }
-    duration = .milliseconds(milliseconds)
+    guard let duration = Duration(written: argument), duration > .zero else { return nil }
+    self.duration = duration
   }
 }

@@ -37,14 +37,15 @@ enum Terminal {
     }.joined(separator: "\n")
   }
 
-  /// "1h 02m", "3m 20s", "12s".
+  /// "3d 04h", "1h 02m", "3m 20s", "12s".
   static func age(milliseconds: UInt64) -> String {
     func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
     let seconds = milliseconds / 1000
     switch seconds {
     case ..<60: return "\(seconds)s"
     case ..<3600: return "\(seconds / 60)m \(two(seconds % 60))s"
-    default: return "\(seconds / 3600)h \(two(seconds / 60 % 60))m"
+    case ..<86_400: return "\(seconds / 3600)h \(two(seconds / 60 % 60))m"
+    default: return "\(seconds / 86_400)d \(two(seconds / 3600 % 24))h"
     }
   }
 }

@@ -1,6 +1,7 @@
 // What a client asks for: every way in which it is not in order is refused with a sentence of its own.
 
 import Control
+import Cron
 import Glibc
 import Profiles
 import Reactor
@@ -36,7 +37,8 @@ struct IntakeTests {
       command = ["true"]
       """
     let host = Host(
-      environment: ["HOME": "/root"], effectiveUserID: 0, workingDirectory: "/", exists: { _ in true })
+      environment: ["HOME": "/root"], effectiveUserID: 0, workingDirectory: "/", exists: { _ in true },
+      now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
     return Intake(
       configuration: try Configuration.parse(text, path: "/etc/agentd/agentd.toml", host: host),
       worker: try sharedWorker())

@@ -1,6 +1,7 @@
 // A whole daemon on a stand-in for podman, in a process of its own.
 
 import Control
+import Cron
 import Engine
 import Glibc
 import Profiles
@@ -105,7 +106,8 @@ final class ServiceFixture {
       source = "\(Self.secretVariable)"
       """
     let host = Host(
-      environment: [:], effectiveUserID: geteuid(), workingDirectory: "/", exists: { _ in true })
+      environment: [:], effectiveUserID: geteuid(), workingDirectory: "/", exists: { _ in true },
+      now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
     configuration = try Configuration.parse(text, path: "\(scratch.path)/agentd.toml", host: host)
   }
 

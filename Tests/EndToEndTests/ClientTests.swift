@@ -216,7 +216,9 @@ extension EndToEnd {
         #expect(version.output.text.contains("0."))
         let help = try daemon.spawn(["--help"])
         #expect(try help.wait() == .exited(0))
-        for verb in ["daemon", "run", "ps", "stop", "check"] { #expect(help.output.text.contains(verb)) }
+        for verb in ["daemon", "run", "ps", "stop", "schedule", "check"] {
+          #expect(help.output.text.contains(verb))
+        }
         for shell in ["bash", "zsh", "fish"] {
           let script = try daemon.spawn(["--generate-completion-script", shell])
           #expect(try script.wait() == .exited(0))

@@ -1,5 +1,6 @@
 // The examples: the published one and the repository's own are accepted and mean what they say.
 
+import FoundationEssentials
 import Profiles
 import Testing
 
@@ -16,7 +17,7 @@ struct ExampleTests {
     #expect(builder.baseImage == "ghcr.io/example/site-builder:latest")
     #expect(builder.methodologyDirectory == "/etc/groundwork")
     #expect(builder.repository?.text == "https://github.com/pentaxis93/agentd.git")
-    #expect(builder.schedule?.text == "*/15 * * * *")
+    #expect(builder.schedule?.schedule.expression.text == "*/15 * * * *")
     #expect(builder.repositoryTokenSource == "SITE_BUILDER_REPO_TOKEN")
     #expect(builder.mounts.isEmpty)
     #expect(builder.credentials == [Credential(name: "GITHUB_TOKEN", source: "AGENTD_GITHUB_TOKEN")])
@@ -45,5 +46,22 @@ struct ExampleTests {
     #expect(configuration.profiles[0].methodologyDirectory == "/\(root)/examples/methodology")
     #expect(configuration.profiles[0].command.count == 3)
     #expect(configuration.secretVariables == ["REVIEWER_CLONE_TOKEN", "REVIEWER_MODEL_API_KEY"])
+    let runs = try #require(configuration.profiles[0].schedule)
+    #expect(runs.schedule.expression.text == "30 6 * * MON-FRI")
+    #expect(runs.timezone == nil)
+    #expect(configuration.profiles[1].schedule == nil)
+  }
+
+  @Test("what examples/agentd.toml shows of schedules in comments is accepted as well")
+  func ownExampleInFull() throws {
+    let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    var text = try String(contentsOfFile: "/\(root)/examples/agentd.toml", encoding: .utf8)
+    for key in ["timezone", "overlap", "jitter"] {
+      text = text.replacing("# \(key) = ", with: "\(key) = ")
+    }
+    let runs = try #require(try configuration(text).profiles[0].schedule)
+    #expect(runs.timezone == "Europe/Berlin")
+    #expect(runs.overlap == .skip)
+    #expect(runs.schedule.jitter == .seconds(30))
   }
 }

@@ -1,6 +1,41 @@
 // A host and a smallest configuration for the tests to change.
 
+import Cron
 import Profiles
+import Time
+
+/// The moment that the tests' configurations are read at: noon of the first of March 2026, a Sunday, in UTC.
+let testNow = Timestamp(secondsSinceEpoch: 1_772_366_400)
+
+/// Two zones, Europe/Berlin and Test/Fixed, which is the local one and an hour ahead of UTC.
+@Sendable func testZone(_ name: String?) throws(SystemZone.Failure) -> SystemZone {
+  switch name {
+  case nil, "Test/Fixed":
+    return SystemZone(fixed("Test/Fixed", 3600), file: "/zones/Test/Fixed")
+  case "Europe/Berlin":
+    return SystemZone(berlin, file: "/zones/Europe/Berlin")
+  default: throw SystemZone.Failure(description: "is not a zone of this test; use Europe/Berlin")
+  }
+}
+
+private func fixed(_ name: String, _ offset: Int64) -> Zone {
+  Zone(name: name, offset: offset, transitions: [], end: testNow + SystemZone.horizon)
+}
+
+/// An hour ahead of UTC, and two from the last Sunday of March to that of October, each at one o'clock in UTC.
+private let berlin: Zone = {
+  let end = testNow + SystemZone.horizon
+  let transitions = (2026...2080).flatMap { year in
+    [(3, 7200), (10, 3600)].map { month, offset in
+      let last = CivilDate(firstOf: Int64(month), in: Int64(year)).daysSinceEpoch + 30
+      let sunday = last - (last + 4) % 7
+      return Zone.Transition(second: sunday * 86_400 + 3600, offset: Int64(offset))
+    }
+  }
+  return Zone(
+    name: "Europe/Berlin", offset: 3600,
+    transitions: transitions.filter { $0.second < end.secondsSinceEpoch }, end: end)
+}()
 
 /// A root's host with a HOME, on which every path exists but those below /missing.
 func testHost(
@@ -8,7 +43,7 @@ func testHost(
 ) -> Host {
   Host(
     environment: environment, effectiveUserID: effectiveUserID, workingDirectory: "/srv/here",
-    exists: { !$0.hasPrefix("/missing") })
+    exists: { !$0.hasPrefix("/missing") }, now: testNow, zone: testZone)
 }
 
 /// A valid profile, with lines of its own after its fields and one field left out.

@@ -156,30 +156,6 @@ struct ProfileTests {
     #expect(complaints(profile("command", "['\(longest)w']")).first?.contains("131071 bytes") == true)
   }
 
-  @Test("a schedule is read and needs a repository")
-  func schedule() throws {
-    let text = "repo = 'https://a/b'\nschedule = '0 4 * * MON'"
-    #expect(try configuration(profile(text)).profiles[0].schedule?.text == "0 4 * * MON")
-    #expect(
-      complaints(profile("schedule = '@daily'")) == [
-        "schedule: needs a repository to run with; set repo"
-      ])
-  }
-
-  @Test("a wrong schedule is refused with every field that is wrong, or why it never fires")
-  func badSchedule() {
-    let head = "repo = 'https://a/b'\nschedule = "
-    #expect(
-      complaints(profile(head + "'61 * 32 * *'")) == [
-        "schedule: minute \"61\" is out of range: expected 0 to 59",
-        "schedule: day-of-month \"32\" is out of range: expected 1 to 31, L for the last day, "
-          + "LW for the last weekday or a form like 15W",
-      ])
-    #expect(complaints(profile(head + "'0 0 31 2 *'")).first?.contains("can never fire") == true)
-    #expect(complaints(profile(head + "'0 0 0 * * *'")).first?.contains("has 6 fields") == true)
-    #expect(complaints(profile(head + "''")).first?.contains("must not be empty") == true)
-  }
-
   @Test("an empty repo_token_source means none")
   func emptyTokenSource() throws {
     let text = "repo = 'http://a/b'\nrepo_token_source = ''"

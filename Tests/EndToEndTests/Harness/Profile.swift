@@ -10,6 +10,9 @@ struct Profile {
   var mounts: [(source: String, target: String, readOnly: Bool)] = []
   var credentials: [(name: String, source: String)] = []
   var schedule: String?
+  var timezone: String?
+  var overlap: String?
+  var jitter: String?
 
   init(name: String = "site", command: [String]) {
     self.name = name
@@ -41,7 +44,11 @@ struct Profile {
       let url = repository.contains("://") ? repository : try Repositories.url(repository)
       lines.append("repo = \(quoted(url))")
     }
-    if let schedule { lines.append("schedule = \(quoted(schedule))") }
+    for (key, value) in [
+      ("schedule", schedule), ("timezone", timezone), ("overlap", overlap), ("jitter", jitter),
+    ] {
+      if let value { lines.append("\(key) = \(quoted(value))") }
+    }
     for mount in mounts {
       lines += [
         "[[profiles.mounts]]", "source = \(quoted(mount.source))", "target = \(quoted(mount.target))",
