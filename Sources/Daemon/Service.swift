@@ -33,6 +33,7 @@ public final class Service {
   /// Sessions that have ended and whose clients are being told.
   private var replying = 0
   private var instance: Instance?
+  private var scheduler: Scheduler?
 
   /// - Parameters:
   ///   - configuration: what to run.
@@ -102,6 +103,14 @@ public final class Service {
         "audit_root": "\(configuration.daemon.auditRoot)", "daemon_id": "\(instance.id)",
         "profiles": .stringConvertible(configuration.profiles.count), "version": "\(Build.version)",
       ])
+    let scheduler = Scheduler(configuration, worker: worker, log: log)
+    self.scheduler = scheduler
+    defer { scheduler.stop() }
+    do throws(SystemError) {
+      try await scheduler.start(at: Loop.wallClock)
+    } catch {
+      throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
+    }
     await stopping.wait()
     server.stopAccepting()
     log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
@@ -156,6 +165,8 @@ public final class Service {
 
   private func receive(_ signal: Int32) {
     guard stopping.isOpen else {
+      // At once: an occurrence that comes between this signal and the draining is not begun.
+      scheduler?.stop()
       stopping.open()
       return
     }

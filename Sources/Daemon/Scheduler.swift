@@ -1,0 +1,243 @@
+// Runs profiles on their schedules: asks the wheel what is due, and the daemon, as its client, for a session.
+
+internal import Control
+internal import Cron
+internal import Logging
+internal import Profiles
+internal import Reactor
+internal import Time
+
+/// The schedules of one configuration while the daemon is up.
+///
+/// It sleeps on one timer until the next occurrence, whatever their number. Times are the caller's and the timer's: an
+/// occurrence is decided by the wheel, which reads no clock.
+@Loop
+final class Scheduler {
+  /// Conversations with the daemon's own socket at once, so that a crowd of occurrences at one instant leaves most of
+  /// the server's connections to other clients.
+  static let conversationLimit = 64
+  /// Events handled before everything else on the loop has its turn.
+  private static let eventBatch = 64
+  /// How far the clock may be from where the zones were read before they are read again: behind it, where a zone is
+  /// known for two days, and before it, where enough must be left for the rarest expression.
+  private static let zoneSlack: (behind: Duration, ahead: Duration) = (
+    .seconds(86_400), .seconds(8 * 365 * 86_400)
+  )
+
+  /// A profile that runs by itself.
+  private struct Member {
+    let profile: String
+    let runs: ScheduledRuns
+    /// Whether the last occurrence has had no answer yet.
+    var isAsking = false
+  }
+
+  /// Where the zone of some profiles comes from, and which version of it is in use.
+  private struct ZoneSource: Hashable {
+    let timezone: String?
+    let file: String?
+  }
+
+  private let socketPath: String
+  private let worker: Worker
+  private let log: Logger
+  private var members: [Member]
+  private var wheel: Wheel
+  private var stamps: [ZoneSource: SystemZone.Stamp?] = [:]
+  private var zonesReadAt = Loop.wallClock
+  private let gate = Semaphore(permits: conversationLimit)
+  private var timer: WallTimer?
+  private var isAtWork = false
+  private var clockWasSet = false
+  private var isStopped = false
+
+  /// Nothing happens before `start`.
+  init(_ configuration: Configuration, worker: Worker, log: Logger) {
+    socketPath = configuration.daemon.socketPath
+    self.worker = worker
+    self.log = log
+    members = configuration.profiles.compactMap { profile in
+      profile.schedule.map { Member(profile: profile.name, runs: $0) }
+    }
+    wheel = Wheel([], at: Loop.wallClock)
+  }
+
+  /// Begins with the occurrences from `now` on. The daemon must listen by then.
+  func start(at now: Timestamp) async throws(SystemError) {
+    guard !members.isEmpty, !isStopped else { return }
+    timer = try WallTimer { [weak self] in self?.wake($0) }
+    stamps = await readStamps()
+    guard !isStopped else { return }
+    wheel = Wheel(members.map(\.runs.schedule), at: now)
+    timer?.set(wheel.due)
+    log.info(
+      "agentd.scheduler_started",
+      metadata: [
+        "profiles": .stringConvertible(members.count),
+        "next": "\(wheel.due.map(\.rfc3339) ?? "never")",
+      ])
+  }
+
+  /// Fires nothing from now on. What was asked for already is answered by the daemon.
+  func stop() {
+    isStopped = true
+    timer?.close()
+    timer = nil
+  }
+
+  // MARK: Events
+
+  private func wake(_ event: WallTimer.Event) {
+    if event == .clockSet { clockWasSet = true }
+    guard !isAtWork else { return }
+    isAtWork = true
+    Loop.spawn { await self.work() }
+  }
+
+  private func work() async {
+    repeat {
+      if clockWasSet {
+        clockWasSet = false
+        wheel.clockWasSet(to: Loop.wallClock)
+      }
+      var handled = 0
+      while !isStopped, let event = wheel.takeEvent(at: Loop.wallClock) {
+        handle(event)
+        handled += 1
+        if handled % Self.eventBatch == 0 { await Loop.yield() }
+      }
+      await refreshZones()
+    } while clockWasSet && !isStopped
+    isAtWork = false
+    timer?.set(wheel.due)
+  }
+
+  private func handle(_ event: Wheel.Event) {
+    switch event {
+    case .fired(let index, let occurrence):
+      Loop.spawn { await self.dispatch(index, occurrence) }
+    case .missed(let index, let count, let first):
+      let member = members[index]
+      log.warning(
+        "agentd.schedule_missed",
+        metadata: [
+          "profile": "\(member.profile)", "missed": .stringConvertible(count), "first": "\(first.rfc3339)",
+        ])
+    }
+  }
+
+  // MARK: Dispatch
+
+  /// Asks the daemon for the session of one occurrence, as `agentd run --detach` would.
+  func dispatch(_ index: Int, _ occurrence: Schedule.Occurrence) async {
+    guard !members[index].isAsking else {
+      return refuse(
+        index, occurrence, "The occurrence before it has had no answer yet: see whether the disk hangs.")
+    }
+    members[index].isAsking = true
+    defer { members[index].isAsking = false }
+    do throws(ClientError) {
+      try await gate.withPermit { () async throws(ClientError) in try await ask(index, occurrence) }
+    } catch {
+      refuse(index, occurrence, error.description)
+    }
+  }
+
+  private func ask(_ index: Int, _ occurrence: Schedule.Occurrence) async throws(ClientError) {
+    guard !isStopped else { return }
+    let member = members[index]
+    let client = try await Client.connect(to: socketPath)
+    defer { client.close() }
+    if member.runs.overlap == .skip, let session = try await liveSession(of: member.profile, client) {
+      log.info(
+        "agentd.schedule_skipped",
+        metadata: facts(of: member, occurrence, ["running_session_id": "\(session)"]))
+      return
+    }
+    let lateness = Loop.wallClock - occurrence.due
+    try await client.send(
+      .run(
+        invocation: InvocationRequest(
+          profile: member.profile, repository: nil, workUnit: nil, timeoutMilliseconds: nil, detach: true,
+          scheduledFor: occurrence.moment.rfc3339)))
+    switch try await client.next() {
+    case .accepted(let session):
+      log.info(
+        "agentd.scheduled_run_dispatched",
+        metadata: facts(
+          of: member, occurrence,
+          [
+            "session_id": "\(session.id)",
+            "lateness_us": .stringConvertible(lateness.wholeNanoseconds / 1000),
+          ]))
+    case .refused(let reason): refuse(index, occurrence, reason)
+    case .finished, .sessions, .done:
+      refuse(index, occurrence, "The daemon gave another answer than was asked for.")
+    }
+  }
+
+  /// A session that an earlier occurrence began. The daemon is asked, because it knows also of sessions that an earlier
+  /// daemon began.
+  private func liveSession(of profile: String, _ client: Client) async throws(ClientError) -> String? {
+    try await client.send(.list)
+    guard case .sessions(let sessions) = try await client.next() else {
+      throw .failed("The daemon gave another answer than its list of sessions.")
+    }
+    return sessions.first { $0.profile == profile && $0.isScheduled }?.id
+  }
+
+  private func refuse(_ index: Int, _ occurrence: Schedule.Occurrence, _ reason: String) {
+    log.warning(
+      "agentd.scheduled_run_dispatch_failed",
+      metadata: facts(of: members[index], occurrence, ["reason": "\(reason)"]))
+  }
+
+  private func facts(
+    of member: Member, _ occurrence: Schedule.Occurrence, _ more: Logger.Metadata
+  ) -> Logger.Metadata {
+    let facts: Logger.Metadata = [
+      "profile": "\(member.profile)", "scheduled_for": "\(occurrence.moment.rfc3339)",
+    ]
+    return facts.merging(more) { $1 }
+  }
+
+  // MARK: Zones
+
+  private var sources: Set<ZoneSource> {
+    Set(members.map { ZoneSource(timezone: $0.runs.timezone, file: $0.runs.zoneFile) })
+  }
+
+  private func readStamps() async -> [ZoneSource: SystemZone.Stamp?] {
+    await worker.run { [sources] in
+      Dictionary(uniqueKeysWithValues: sources.map { ($0, $0.file.flatMap { SystemZone.stamp(of: $0) }) })
+    }
+  }
+
+  /// Reads zones again whose files have changed, as when tzdata was brought up to date or the machine's zone was set,
+  /// and zones whose knowledge no longer fits the clock. Looked at after each wake-up, so that none is needed for it.
+  private func refreshZones() async {
+    let found = await readStamps()
+    let now = Loop.wallClock
+    var fresh: [ZoneSource: Zone] = [:]
+    let age = now - zonesReadAt
+    let isOutgrown = age < .zero - Self.zoneSlack.behind || age > Self.zoneSlack.ahead
+    if isOutgrown { zonesReadAt = now }
+    for source in sources where isOutgrown || found[source] != stamps[source] {
+      stamps[source] = found[source]
+      do throws(SystemZone.Failure) {
+        fresh[source] = try SystemZone(source.timezone, around: now).zone
+        log.info("agentd.timezone_changed", metadata: ["timezone": "\(source.timezone ?? "local")"])
+      } catch {
+        log.warning(
+          "agentd.timezone_changed",
+          metadata: [
+            "timezone": "\(source.timezone ?? "local")", "reason": "It \(error). The old one is kept.",
+          ])
+      }
+    }
+    guard !fresh.isEmpty else { return }
+    wheel.replaceZones(at: now) { index in
+      fresh[ZoneSource(timezone: members[index].runs.timezone, file: members[index].runs.zoneFile)]
+    }
+  }
+}
