@@ -66,7 +66,10 @@ let package = Package(
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(
       "DaemonTests",
-      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Cron", "Reactor", "TestSupport", logging]),
+      [
+        "Daemon", "Control", "Sessions", "Engine", "Profiles", "Cron", "Reactor", "Time",
+        "TestSupport", logging,
+      ]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),

@@ -52,11 +52,15 @@ final class Scheduler {
   private var isStopped = false
 
   /// Nothing happens before `start`.
-  init(_ configuration: Configuration, worker: Worker, log: Logger) {
-    socketPath = configuration.daemon.socketPath
+  ///
+  /// - Parameters:
+  ///   - profiles: those without a schedule are left out.
+  ///   - socketPath: where the daemon listens.
+  init(_ profiles: [Profile], socketPath: String, worker: Worker, log: Logger) {
+    self.socketPath = socketPath
     self.worker = worker
     self.log = log
-    members = configuration.profiles.compactMap { profile in
+    members = profiles.compactMap { profile in
       profile.schedule.map { Member(profile: profile.name, runs: $0) }
     }
     wheel = Wheel([], at: Loop.wallClock)
@@ -76,6 +80,11 @@ final class Scheduler {
         "profiles": .stringConvertible(members.count),
         "next": "\(wheel.due.map(\.rfc3339) ?? "never")",
       ])
+  }
+
+  /// The next occurrence of a profile; nil when it has none.
+  func next(of profile: String) -> Schedule.Occurrence? {
+    members.firstIndex { $0.profile == profile }.flatMap { wheel.pending($0) }
   }
 
   /// Fires nothing from now on. What was asked for already is answered by the daemon.
