@@ -218,7 +218,7 @@ if wants lint; then
   run one 'no task outside the loop' bash -c '! grep -rnE --include="*.swift" \
     "^[^/]*\bTask(\.(detached|yield|sleep|init)\b|\(priority|[[:space:]]*\{)" Sources' || true
   run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests || true
-  run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/idle.sh || true
+  run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/*.sh || true
 fi
 
 debug=''

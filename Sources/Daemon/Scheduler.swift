@@ -13,9 +13,9 @@ internal import Time
 /// occurrence is decided by the wheel, which reads no clock.
 @Loop
 final class Scheduler {
-  /// Conversations with the daemon's own socket at once, so that a crowd of occurrences at one instant leaves most of
+  /// Conversations with the daemon's own socket at once, so that a crowd of occurrences at one instant leaves half of
   /// the server's connections to other clients.
-  static let conversationLimit = 64
+  private static let conversationLimit = Server.connectionLimit / 2
   /// Events handled before everything else on the loop has its turn.
   private static let eventBatch = 64
   /// How far the clock may be from where the zones were read before they are read again: behind it, where a zone is
