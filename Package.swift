@@ -74,3 +74,11 @@ let package = Package(
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )
+
+// Linked with libFuzzer, so for `Tests/run.sh fuzz` only. gold would take the main function of that library as well.
+if Context.environment["AGENTD_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "CronFuzz", dependencies: ["Cron", "Time"], path: "Tests/Fuzz/CronFuzz",
+      swiftSettings: settings, linkerSettings: [.unsafeFlags(["-use-ld=lld"])]))
+}

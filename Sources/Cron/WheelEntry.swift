@@ -35,7 +35,7 @@ struct WheelEntry: Sendable {
     var next = schedule.next(dueAtOrAfter: limit)
     // In another version of the zone the first one may be due later than it was.
     if let found = next, found.moment <= first.moment { next = schedule.next(after: first.moment) }
-    let count = 1 + countUnfired(after: first.moment, before: next?.moment ?? schedule.zone.end)
+    let count = 1 + countUnfired(after: first.moment, before: next?.moment ?? limit)
     searchedFrom = limit
     pending = unfired(next)
     return count

@@ -178,6 +178,31 @@ struct WheelClockTests {
     #expect(world.run(for: end - world.now) == breaks.dropFirst(2).flatMap { $0 })
   }
 
+  @Test("a break that was made up for is none any more")
+  func madeUpFor() throws {
+    let day: Duration = .seconds(86_400)
+    var world = try WheelWorld("0-4 0 * * *", at: "2026-11-01T12:00:00Z")
+    let start = world.now
+    // Every other day is missed, and then made up for.
+    for _ in 0..<4 {
+      #expect(world.run(for: day).count == 5)
+      #expect(world.stall(for: day).count == 1)
+    }
+    #expect(world.run(for: day).count == 5)
+    let end = world.now
+    #expect(world.setClock(to: start) == [])
+    #expect(world.run(for: end - start).count == 20)
+    // That leaves room for breaks that are much shorter than a night: two minutes of each day.
+    for _ in 1..<WheelEntry.stretchLimit {
+      #expect(world.run(for: day / 2 + .seconds(30)).count == 1)
+      #expect(world.stall(for: .seconds(150)).count == 2)
+      #expect(world.run(for: day / 2 - .seconds(180)).count == 1)
+    }
+    let again = world.now
+    #expect(world.setClock(to: end) == [])
+    #expect(world.run(for: again - end).count == 2 * (WheelEntry.stretchLimit - 1))
+  }
+
   @Test("back while a delayed occurrence is pending: it comes at the same moment as before")
   func backWithJitter() throws {
     let schedule = try WheelWorld.schedule("0 * * * *", jitter: .seconds(3600))
