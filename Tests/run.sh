@@ -257,7 +257,7 @@ with_debug_build rootless test_as_user
 fuzz_cron() {
   local options=(-c release --scratch-path .build-fuzz --product CronFuzz) findings=$logs/fuzz-cron input
   # Every room that the fuzzer should see the inside of is built for it, with the address sanitizer.
-  options+=(-Xswiftc -sanitize=fuzzer,address)
+  options+=(-Xswiftc '-sanitize=fuzzer,address')
   if ! run one 'fuzz build' env AGENTD_FUZZ=1 swift build "${options[@]}"; then
     cannot 'fuzz cron expressions' 'its build failed'
     return
