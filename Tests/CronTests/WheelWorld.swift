@@ -43,15 +43,20 @@ struct WheelWorld {
   mutating func takeOne() -> Wheel.Event? {
     let due = wheel.due
     let event = wheel.takeEvent(at: now)
-    #expect((event != nil) == (due.map { $0 <= now } ?? false), "due says when there is an event")
+    claim((event != nil) == (due.map { $0 <= now } ?? false), "due says when there is an event")
     if case .fired(let index, let occurrence) = event {
       let isNew = fired.insert([Int64(index), occurrence.moment.nanosecondsSinceEpoch]).inserted
-      #expect(isNew, "\(occurrence.moment) was fired twice")
-      #expect(occurrence.due == due)
-      #expect(occurrence.moment <= occurrence.due && occurrence.due <= now)
-      #expect(now - occurrence.due < Wheel.grace)
+      claim(isNew, "\(occurrence.moment) was fired twice")
+      claim(occurrence.due == due, "fired is what was due")
+      claim(occurrence.moment <= occurrence.due && occurrence.due <= now, "nothing is fired too early")
+      claim(now - occurrence.due < Wheel.grace, "nothing is fired too late")
     }
     return event
+  }
+
+  /// An expectation that costs nothing when it holds: some tests take a hundred thousand events.
+  private func claim(_ holds: Bool, _ what: @autoclosure () -> String) {
+    if !holds { Issue.record("\(what())") }
   }
 
   /// Time goes by and the owner is awake whenever something is due.
