@@ -28,6 +28,8 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
   name: "agentd",
+  // For Benchmarks/, which is a package of its own.
+  products: ["Cron", "Time"].map { .library(name: $0, targets: [$0]) },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -77,3 +79,11 @@ let package = Package(
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )
+
+// Linked with libFuzzer, so for `Tests/run.sh fuzz` only. gold would take the main function of that library as well.
+if Context.environment["AGENTD_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "CronFuzz", dependencies: ["Cron", "Time"], path: "Tests/Fuzz/CronFuzz",
+      swiftSettings: settings, linkerSettings: [.unsafeFlags(["-use-ld=lld"])]))
+}

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Every test of agentd, on a machine that may have nothing but Swift: Tests/run.sh [STEP...]
 #
-# Steps: lint, unit, e2e (real Podman as root), rootless (the same as an ordinary user), asan, quickstart; all of
-# them unless some are named. Everything but lint runs on both backends of the reactor. Needs root, because both
-# root and an ordinary user are tested: the latter is agentd-test, made when missing and kept for the next run.
+# Steps: lint, unit, fuzz (a minute a target), e2e (real Podman as root), rootless (the same as an ordinary user), asan,
+# quickstart; all of them unless some are named. What needs a reactor runs on both of its backends. Needs root, because
+# both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept for the next run.
 # A test that cannot run counts as failed, with the reason. The last line is the sum: N passed, N failed.
 
 # shellcheck source=examples/host.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
 cd "$repository_root"
 
-all_steps=(lint unit e2e rootless asan quickstart)
+all_steps=(lint unit fuzz e2e rootless asan quickstart)
 backends=(io_uring epoll)
 test_user='agentd-test'
+fuzz_seconds=60
 step_limit=1200
 run_limit=4800
 logs=$repository_root/.build/test-logs
@@ -208,7 +209,7 @@ leave_user_clean() {
 
 say "Preparing this host"
 install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd
-if [[ ${steps[*]} != lint ]]; then
+if [[ " ${steps[*]} " =~ \ (unit|e2e|rootless|asan|quickstart)\  ]]; then
   import_base_image
   choose_podman_settings
 fi
@@ -217,7 +218,8 @@ if wants lint; then
   # A plain Task begins on a thread of Swift's global pool, and Task.yield and Task.sleep go by way of it.
   run one 'no task outside the loop' bash -c '! grep -rnE --include="*.swift" \
     "^[^/]*\bTask(\.(detached|yield|sleep|init)\b|\(priority|[[:space:]]*\{)" Sources' || true
-  run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests || true
+  run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests \
+    Benchmarks/Package.swift Benchmarks/Sources || true
   run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/*.sh || true
 fi
 
@@ -250,6 +252,27 @@ test_as_user() {
 with_debug_build unit on_both_backends unit "$debug" --skip EndToEndTests
 with_debug_build e2e on_both_backends e2e "$debug" --filter EndToEndTests
 with_debug_build rootless test_as_user
+
+# fuzz_cron: feeds the parser of cron expressions from the committed corpus on, and shows the input that it fails on.
+fuzz_cron() {
+  local options=(-c release --scratch-path .build-fuzz --product CronFuzz) findings=$logs/fuzz-cron input
+  # Every room that the fuzzer should see the inside of is built for it, with the address sanitizer.
+  options+=(-Xswiftc '-sanitize=fuzzer,address')
+  if ! run one 'fuzz build' env AGENTD_FUZZ=1 swift build "${options[@]}"; then
+    cannot 'fuzz cron expressions' 'its build failed'
+    return
+  fi
+  rm -rf "$findings"
+  mkdir -p "$findings/corpus"
+  run one 'fuzz cron expressions' .build-fuzz/release/CronFuzz -max_total_time="$fuzz_seconds" -max_len=1100 \
+    -timeout=10 -dict=Tests/Fuzz/cron.dictionary -artifact_prefix="$findings/" \
+    "$findings/corpus" Tests/Fuzz/cron.corpus || true
+  for input in "$findings"/{crash,timeout,oom,leak}-*; do
+    [[ ! -f $input ]] || printf 'Failing input, kept as %s: %s\n' "${input#"$repository_root"/}" "$(cat -v "$input")"
+  done
+}
+
+if wants fuzz; then fuzz_cron; fi
 
 if wants asan; then
   asan=(--scratch-path .build-asan --sanitize=address)
