@@ -108,7 +108,7 @@ public final class Service {
     self.scheduler = scheduler
     defer { scheduler.stop() }
     do throws(SystemError) {
-      try await scheduler.start(at: Loop.wallClock)
+      try await scheduler.start()
     } catch {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }

@@ -1,4 +1,4 @@
-// The scheduler against a server that stands for the daemon. Occurrences are made to be due now by when it starts.
+// The scheduler against a server that stands for the daemon, by a clock that stands still.
 
 import Control
 import Cron
@@ -18,7 +18,7 @@ struct SchedulerTests {
 
   @Test("an occurrence becomes a detached request that names it") @Loop
   func dispatch() async throws {
-    let world = try World([.init("worker", "* * * * *")])
+    let world = try World([.init("worker", "@yearly")])
     defer { world.close() }
     try await world.start()
     await world.log.wait(for: "agentd.scheduled_run_dispatched")
@@ -27,12 +27,12 @@ struct SchedulerTests {
         .run(
           invocation: InvocationRequest(
             profile: "worker", repository: nil, workUnit: nil, timeoutMilliseconds: nil, detach: true,
-            scheduledFor: world.minute.rfc3339))
+            scheduledFor: world.moment.rfc3339))
       ])
     let facts = try #require(world.log["agentd.scheduled_run_dispatched"].first)
     #expect(facts["profile"] == "worker")
     #expect(facts["session_id"] == "0123456789abcdef")
-    #expect(facts["scheduled_for"] == world.minute.rfc3339)
+    #expect(facts["scheduled_for"] == world.moment.rfc3339)
     #expect(facts["lateness_us"].flatMap { UInt64($0) } != nil)
   }
 
@@ -40,7 +40,7 @@ struct SchedulerTests {
   @Loop
   func independent() async throws {
     let names = (0..<100).map { "p\($0)" }
-    let world = try World(names.map { .init($0, "* * * * *") }) { request in
+    let world = try World(names.map { .init($0, "@yearly") }) { request in
       guard case .run(let invocation) = request, invocation.profile != "p50" else {
         return .refused(reason: "No.")
       }
@@ -57,24 +57,23 @@ struct SchedulerTests {
     #expect(world.log["agentd.scheduled_run_dispatch_failed"].count == 1)
   }
 
-  @Test("what was missed is counted and logged, and only the minute that has begun is run") @Loop
+  @Test("what was missed is counted and logged, and only what is due now is run") @Loop
   func missed() async throws {
-    let world = try World([.init("worker", "* * * * *")])
+    let world = try World([.init("worker", "@yearly")])
     defer { world.close() }
-    try await world.start(minutesAgo: 10)
+    world.now = try #require(Timestamp(rfc3339: "2010-01-01T00:00:01Z"))
+    try await world.start(thenShowing: world.moment)
     await world.log.wait(for: "agentd.scheduled_run_dispatched")
     let missed = try #require(world.log["agentd.schedule_missed"].first)
     #expect(missed["profile"] == "worker")
-    #expect(missed["first"] == (world.minute - .seconds(600)).rfc3339)
-    let count = try #require(missed["missed"].flatMap { Int($0) })
-    // The minute may change while the test runs.
-    #expect(count == 10 || count == 11)
+    #expect(missed["first"] == "2011-01-01T00:00:00.000Z")
+    #expect(missed["missed"].flatMap { Int64($0) } == world.year - 2011)
     #expect(world.requests.count == 1)
   }
 
   @Test("with overlap = skip an occurrence is left out while a scheduled session of the profile lives") @Loop
   func skip() async throws {
-    let world = try World([.init("worker", "* * * * *", overlap: .skip)]) { _ in
+    let world = try World([.init("worker", "@yearly", overlap: .skip)]) { _ in
       .sessions(sessions: [.live(of: "other", isScheduled: true), .live(of: "worker", isScheduled: true)])
     }
     defer { world.close() }
@@ -86,7 +85,7 @@ struct SchedulerTests {
 
   @Test("with overlap = skip a session that somebody began by hand does not count") @Loop
   func skipCountsScheduledOnly() async throws {
-    let world = try World([.init("worker", "* * * * *", overlap: .skip)]) { request in
+    let world = try World([.init("worker", "@yearly", overlap: .skip)]) { request in
       guard case .list = request else {
         return .accepted(session: .init(id: "0123456789abcdef", record: "r", consoleLog: "c"))
       }
@@ -100,7 +99,7 @@ struct SchedulerTests {
 
   @Test("without a daemon to answer, the dispatch fails and says why") @Loop
   func nobody() async throws {
-    let world = try World([.init("worker", "* * * * *")])
+    let world = try World([.init("worker", "@yearly")])
     defer { world.close() }
     world.server.close()
     try await world.start()
@@ -112,7 +111,7 @@ struct SchedulerTests {
   @Test("an occurrence whose predecessor has had no answer yet is not begun") @Loop
   func slowAnswer() async throws {
     let answer = Latch()
-    let world = try World([.init("worker", "* * * * *")], before: { await answer.wait() })
+    let world = try World([.init("worker", "@yearly")], before: { await answer.wait() })
     defer { world.close() }
     try await world.start()
     await world.arrived.wait()
@@ -125,10 +124,12 @@ struct SchedulerTests {
 
   @Test("a scheduler that was stopped fires nothing, also when it was about to") @Loop
   func stopped() async throws {
-    let world = try World([.init("worker", "* * * * *")])
+    let world = try World([.init("worker", "@yearly")])
     defer { world.close() }
+    world.now = world.moment - .seconds(1)
     try await world.start()
-    // The timer's moment has passed, and the loop has not had a turn since.
+    world.now = world.moment
+    // The timer goes by the clock of the machine: its moment has passed.
     world.scheduler.stop()
     await world.scheduler.dispatch(0, try #require(world.scheduler.next(of: "worker")))
     // What the server would have been asked by now, it has been asked before this answer.
@@ -161,7 +162,7 @@ struct SchedulerTests {
     }
   }
   try place("Asia/Tokyo")
-  let world = try World([.init("every", "* * * * *"), .init("noon", "0 12 * * *", timezone: "Place")])
+  let world = try World([.init("every", "@yearly"), .init("noon", "0 12 * * *", timezone: "Place")])
   defer { world.close() }
   try await world.start()
   // The stamps are taken by now; this is found by the wake-up that fires `every`.
@@ -169,6 +170,14 @@ struct SchedulerTests {
   await world.log.wait(for: "agentd.timezone_changed")
   let next = try #require(world.scheduler.next(of: "noon"))
   #expect(next.moment.rfc3339.hasSuffix("T06:30:00.000Z"))
+}
+
+/// A clock that shows what it was set to.
+@Loop
+private final class Clock {
+  var now: Timestamp
+
+  init(_ now: Timestamp) { self.now = now }
 }
 
 /// A scheduler, and a server that answers it.
@@ -193,8 +202,16 @@ private final class World {
   let scratch = Scratch()
   let log = Events()
   let scheduler: Scheduler
-  /// The minute that had begun when the scheduler started.
-  private(set) var minute = Timestamp(secondsSinceEpoch: 0)
+  /// The year that the clock of the machine shows, so that the timer never waits for what has passed.
+  let year = CivilDate(daysSinceEpoch: Loop.wallClock.secondsSinceEpoch / 86_400).year
+  /// An occurrence of `@yearly`, the last one.
+  let moment: Timestamp
+  private let clock: Clock
+  /// What the scheduler's clock shows.
+  var now: Timestamp {
+    get { clock.now }
+    set { clock.now = newValue }
+  }
   private(set) var requests: [Request] = []
   /// Whether a request has come.
   let arrived = Latch()
@@ -218,9 +235,11 @@ private final class World {
     self.members = members.count
     let path = "\(scratch.path)/agentd.sock"
     server = (path, {})
-    let now = Loop.wallClock
+    let start = CivilDate(firstOf: 1, in: year)
+    moment = Timestamp(secondsSinceEpoch: start.daysSinceEpoch * 86_400)
+    let moment = moment
     let profiles = try members.map { member in
-      let zone = try member.timezone.map { try SystemZone($0, around: now) }
+      let zone = try member.timezone.map { try SystemZone($0, around: moment) }
       return Profile(
         name: member.name, baseImage: "i", methodologyDirectory: "/m", command: ["c"],
         schedule: ScheduledRuns(
@@ -229,9 +248,11 @@ private final class World {
           timezone: member.timezone, zoneFile: zone?.file, overlap: member.overlap))
     }
     let log = log
+    let clock = Clock(moment)
+    self.clock = clock
     scheduler = Scheduler(
       profiles, socketPath: path, worker: try Worker(),
-      log: Logger(label: "agentd", factory: { _ in EventRecorder(log) }))
+      log: Logger(label: "agentd", factory: { _ in EventRecorder(log) }), clock: { clock.now })
     let server = try Server(path: path, owner: geteuid(), onRefusal: { Issue.record("\($0)") }) {
       [weak self] connection, request in
       self?.requests.append(request)
@@ -242,13 +263,19 @@ private final class World {
     self.server.close = { server.close() }
   }
 
-  /// Starts the scheduler as if that had been at the beginning of a minute.
-  func start(minutesAgo: Int = 0) async throws {
-    // A minute that is about to end could be over before its occurrence is looked at, which would then be missed.
-    let end = Timestamp(secondsSinceEpoch: (Loop.wallClock.secondsSinceEpoch / 60 + 1) * 60)
-    if end - Loop.wallClock < .seconds(5) { await Timer.sleep(end - Loop.wallClock) }
-    minute = Timestamp(secondsSinceEpoch: Loop.wallClock.secondsSinceEpoch / 60 * 60)
-    try await scheduler.start(at: minute - .seconds(60 * minutesAgo))
+  /// Starts the scheduler; whatever it does after that, it does at another time if one is given.
+  func start(thenShowing later: Timestamp? = nil) async throws {
+    let starting = Loop.spawn {
+      do throws(SystemError) {
+        try await self.scheduler.start()
+      } catch {
+        Issue.record(error)
+      }
+    }
+    // The scheduler has looked at the clock before it waits for anything.
+    await Loop.yield()
+    if let later { now = later }
+    await starting.value
   }
 
   func close() {
