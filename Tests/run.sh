@@ -2,7 +2,8 @@
 # Every test of agentd, on a machine that may have nothing but Swift: Tests/run.sh [STEP...]
 #
 # Steps: lint, unit, fuzz (a minute a target), e2e (real Podman as root), rootless (the same as an ordinary user), asan,
-# quickstart; all of them unless some are named. What needs a reactor runs on both of its backends. Needs root, because
+# quickstart, schedule (three minutes of the real clock, beside the others); all of them unless some are named. What needs
+# a reactor runs on both of its backends. Needs root, because
 # both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept for the next run.
 # A test that cannot run counts as failed, with the reason. The last line is the sum: N passed, N failed.
 
@@ -10,7 +11,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
 cd "$repository_root"
 
-all_steps=(lint unit fuzz e2e rootless asan quickstart)
+all_steps=(lint unit fuzz e2e rootless asan quickstart schedule)
 backends=(io_uring epoll)
 test_user='agentd-test'
 fuzz_seconds=60
@@ -93,6 +94,7 @@ cannot() {
 finish() {
   local status=$?
   trap - EXIT
+  [[ -z ${schedule:-} ]] || kill "$schedule" 2>/dev/null || true
   [[ -z ${stage:-} ]] || remove_tree "$stage"
   printf '\n'
   # A step that ends the script says why itself: it is one failure more.
@@ -224,7 +226,7 @@ if wants lint; then
 fi
 
 debug=''
-if wants unit || wants e2e || wants rootless; then
+if wants unit || wants e2e || wants rootless || wants schedule; then
   if run one 'debug build' swift build --build-tests; then debug=$(swift build --show-bin-path); fi
 fi
 
@@ -249,7 +251,29 @@ test_as_user() {
   done
 }
 
+# begin_schedule: three minutes of waiting, which the other steps need not wait for.
+begin_schedule() {
+  AGENTD=$debug/agentd timeout --kill-after=30 "$step_limit" Benchmarks/schedule.sh \
+    </dev/null >"$logs/schedule.log" 2>&1 9>&- &
+  schedule=$!
+}
+
+# end_schedule: its result, whenever it comes.
+end_schedule() {
+  local status=0
+  wait "$schedule" || status=$?
+  schedule=''
+  echo "schedules in three minutes of the real clock:"
+  cat "$logs/schedule.log"
+  if ((status == 0)); then
+    record 'schedules on the real clock' 1 0
+  else
+    record 'schedules on the real clock' 0 1 "exit status $status"
+  fi
+}
+
 with_debug_build unit on_both_backends unit "$debug" --skip EndToEndTests
+with_debug_build schedule begin_schedule
 with_debug_build e2e on_both_backends e2e "$debug" --filter EndToEndTests
 with_debug_build rootless test_as_user
 
@@ -273,6 +297,9 @@ fuzz_cron() {
 }
 
 if wants fuzz; then fuzz_cron; fi
+
+# Not beside unit tests: some of them set the clock, to what it shows, which wakes whoever waits for a moment of it.
+[[ -z ${schedule:-} ]] || end_schedule
 
 if wants asan; then
   asan=(--scratch-path .build-asan --sanitize=address)
