@@ -10,6 +10,15 @@ struct LocalClock {
   struct Day {
     let number: Int64
     let month, day, weekday: Int
+
+    /// - Parameter number: counted from 1970-01-01.
+    init(number: Int64) {
+      var second = time_t(number * 86_400)
+      var date = tm()
+      gmtime_r(&second, &date)
+      self.number = number
+      (month, day, weekday) = (Int(date.tm_mon) + 1, Int(date.tm_mday), Int(date.tm_wday))
+    }
   }
 
   /// The first tick, in seconds from the epoch.
@@ -37,13 +46,7 @@ struct LocalClock {
       if number != previous { numbers.insert(number) }
       previous = number
     }
-    days = numbers.sorted().dropFirst().dropLast().map { number in
-      var second = time_t(number * 86_400)
-      var date = tm()
-      gmtime_r(&second, &date)
-      return Day(
-        number: number, month: Int(date.tm_mon) + 1, day: Int(date.tm_mday), weekday: Int(date.tm_wday))
-    }
+    days = numbers.sorted().dropFirst().dropLast().map(Day.init)
   }
 
   /// What glibc's clock shows in a zone from whole hour to whole hour, minute by minute.
@@ -92,38 +95,21 @@ struct LocalClock {
       // Once for each day that the clock shows: when it first shows the time, or else when it has first gone past it.
       for day in matching {
         for time in times {
-          instants.insert(start + Int64(firstTick(atOrPast: day.number * 86_400 + time)) * tick)
+          instants.insert(firstInstant(atOrPast: day.number * 86_400 + time))
         }
       }
     }
     return instants.filter(range.contains).sorted()
   }
 
-  private func firstTick(atOrPast shown: Int64) -> Int {
+  /// The instant at which the clock first shows a local time or, where it leaves that out, has first gone past it.
+  func firstInstant(atOrPast shown: Int64) -> Int64 {
     var (low, high) = (0, highest.count)
     while low < high {
       let middle = (low + high) / 2
       if highest[middle] < shown { low = middle + 1 } else { high = middle }
     }
-    return low
-  }
-}
-
-/// An expression that says of itself what it matches, so that nobody has to read its text.
-struct Probe {
-  let text: String
-  let minutes: [Int]
-  let hours: [Int]
-  /// Whether `*` or a step is in minute or hour.
-  let goesByTheClock: Bool
-  let matches: (LocalClock.Day) -> Bool
-
-  init(
-    _ text: String, minutes: [Int], hours: [Int], goesByTheClock: Bool = false,
-    matches: @escaping (LocalClock.Day) -> Bool = { _ in true }
-  ) {
-    (self.text, self.minutes, self.hours) = (text, minutes, hours)
-    (self.goesByTheClock, self.matches) = (goesByTheClock, matches)
+    return start + Int64(low) * tick
   }
 }
 

@@ -9,9 +9,10 @@ import Time
 struct TransitionTests {
   /// To each side of a transition: a day and the length of any change.
   private static let reach: Int64 = 30 * 3600
+  /// Where every minute fires, a day of them says no more than some hours do.
+  private static let denseReach: Int64 = 4 * 3600
   /// The oracle sees whole days on both sides of that.
   private static let view: Int64 = 78 * 3600
-
   /// So that several cores have something to do.
   private static let slices = 4
 
@@ -24,147 +25,31 @@ struct TransitionTests {
     for (index, entry) in InstalledZones.distinct.enumerated() where index % Self.slices == slice {
       var random = SplitMix64(seed: UInt64(index))
       for transition in entry.zone.transitions(in: InstalledZones.start..<InstalledZones.end) {
-        let hour = transition.second.dividedDown(by: 3600) * 3600
-        let clock = LocalClock(zone: entry.name, from: hour - Self.view, hours: 2 * Self.view / 3600)
-        for probe in Probe.around(transition.second, on: clock, using: &random) {
-          occurrences += try check(probe, clock, entry.zone, at: transition.second)
+        let second = transition.second
+        let start = second.dividedDown(by: 3600) * 3600 - Self.view
+        let clock = LocalClock(zone: entry.name, from: start, hours: 2 * Self.view / 3600)
+        for probe in Probe.around(second, on: clock, using: &random) {
+          let reach = probe.minutes.count * probe.hours.count > 96 ? Self.denseReach : Self.reach
+          occurrences += try probe.check(entry.zone, against: clock, in: second - reach...second + reach)
         }
+        try clock.checkMoments(of: entry.zone, around: second)
         transitions += 1
       }
     }
     #expect(transitions > 200)
     #expect(occurrences > 10 * transitions)
   }
-
-  /// How many occurrences were compared.
-  private func check(_ probe: Probe, _ clock: LocalClock, _ zone: Zone, at second: Int64) throws -> Int {
-    let expression = try CronExpression(probe.text)
-    // Where every minute fires, a day of them says no more than some hours do.
-    let isDense = probe.minutes.count * probe.hours.count > 96
-    let reach = isDense ? 4 * 3600 : Self.reach
-    let range = second - reach...second + reach
-    let expected = clock.runs(of: probe, in: range)
-    let found = expression.occurrences(in: range, of: zone)
-    let (before, last) = (range.lowerBound - 1, range.upperBound)
-    let count = expression.count(
-      after: Timestamp(secondsSinceEpoch: before), through: Timestamp(secondsSinceEpoch: last), in: zone)
-    #expect(found == expected && count == expected.count, "\(probe.text) in \(zone.name) around \(second)")
-    return expected.count
-  }
 }
 
-extension CronExpression {
-  /// What `next` gives one after the other, in seconds. It ends when `next` does not go forward.
-  func occurrences(in range: ClosedRange<Int64>, of zone: Zone) -> [Int64] {
-    var found: [Int64] = []
-    var last = Timestamp(secondsSinceEpoch: range.lowerBound - 1)
-    while let next = next(after: last, in: zone), next > last, next.secondsSinceEpoch <= range.upperBound {
-      found.append(next.secondsSinceEpoch)
-      last = next
+extension LocalClock {
+  /// Compares the moments of local times in and around a change with those at which the clock shows them.
+  func checkMoments(of zone: Zone, around second: Int64) throws {
+    let index = Int((second - start) / tick)
+    for shown in stride(from: local[index - 1] - 5400, through: local[index] + 5400, by: 900) {
+      let moment = zone.moment(ofLocal: Timestamp(secondsSinceEpoch: shown))
+      try #require(
+        moment.secondsSinceEpoch == firstInstant(atOrPast: shown), "\(shown) in \(zone.name) around \(second)"
+      )
     }
-    return found
-  }
-}
-
-extension Probe {
-  /// A minute of the clock, taken apart.
-  private struct Moment {
-    let hour, minute, day, month, weekday: Int
-    /// Which of its name the weekday is in the month.
-    var ordinal: Int { (day - 1) / 7 + 1 }
-
-    init(_ local: Int64, _ clock: LocalClock) {
-      let (day, second) = (local.dividedDown(by: 86_400), local - local.dividedDown(by: 86_400) * 86_400)
-      (hour, minute) = (Int(second / 3600), Int(second / 60 % 60))
-      guard let date = clock.days.first(where: { $0.number == day }) else {
-        preconditionFailure("the clock never shows \(local)")
-      }
-      (self.day, month, weekday) = (date.day, date.month, date.weekday)
-    }
-
-    var text: String { "\(minute) \(hour)" }
-  }
-
-  /// Expressions whose times lie in what the clock leaves out or shows twice, at its borders and beside it.
-  static func around(_ second: Int64, on clock: LocalClock, using random: inout SplitMix64) -> [Probe] {
-    let index = Int((second - clock.start) / clock.tick)
-    let (before, after) = (clock.local[index - 1] + clock.tick, clock.local[index])
-    let (low, high) = (min(before, after), max(before, after))
-    let middle = (low + (high - low) / 2).dividedDown(by: 60) * 60
-    let inside = Moment(middle, clock)
-    let edges = [low - 60, low, low + 60, high - 60, high, high + 60].map { Moment($0, clock) }
-    return ([inside] + edges).map { Probe("\($0.text) * * *", minutes: [$0.minute], hours: [$0.hour]) }
-      + onCertainDays(inside) + onCertainDays(edges[4]) + lists(edges[1], inside, edges[4])
-      + intervals(inside, edges[4]) + [anything(near: inside, using: &random)]
-  }
-
-  private static func onCertainDays(_ moment: Moment) -> [Probe] {
-    let (day, month, weekday, ordinal) = (moment.day, moment.month, moment.weekday, moment.ordinal)
-    func probe(_ days: String, _ matches: @escaping (LocalClock.Day) -> Bool) -> Probe {
-      Probe("\(moment.text) \(days)", minutes: [moment.minute], hours: [moment.hour], matches: matches)
-    }
-    return [
-      probe("\(day) \(month) *") { $0.day == day && $0.month == month },
-      probe("\(day % 28 + 1) * \(weekday)") { $0.day == day % 28 + 1 || $0.weekday == weekday },
-      probe("*/1 \(month) \(weekday)#\(ordinal)") {
-        $0.month == month && $0.weekday == weekday && ($0.day - 1) / 7 + 1 == ordinal
-      },
-    ]
-  }
-
-  private static func lists(_ low: Moment, _ inside: Moment, _ high: Moment) -> [Probe] {
-    let minutes = Set([low.minute, inside.minute, high.minute]).sorted()
-    let hours = Set([low.hour, inside.hour, high.hour, (high.hour + 1) % 24]).sorted()
-    let list =
-      "\(minutes.map(String.init).joined(separator: ",")) \(hours.map(String.init).joined(separator: ","))"
-    let first = min(inside.hour, 22)
-    let (day, month) = (inside.day, inside.month)
-    return [
-      Probe("\(list) * * *", minutes: minutes, hours: hours),
-      Probe("10-12,50 \(first)-\(first + 1) * * *", minutes: [10, 11, 12, 50], hours: [first, first + 1]),
-      Probe("0-59 \(inside.hour) \(day) \(month) *", minutes: Array(0...59), hours: [inside.hour]) {
-        $0.day == day && $0.month == month
-      },
-    ]
-  }
-
-  private static func intervals(_ inside: Moment, _ high: Moment) -> [Probe] {
-    let (day, month) = (inside.day, inside.month)
-    let all = Array(0...23)
-    func probe(_ text: String, _ minutes: [Int], _ hours: [Int]) -> Probe {
-      Probe("\(text) * * *", minutes: minutes, hours: hours, goesByTheClock: true)
-    }
-    return [
-      probe("*/15 \(inside.hour)", [0, 15, 30, 45], [inside.hour]),
-      probe("5-59/25 \(high.hour)", [5, 30, 55], [high.hour]),
-      probe("\(inside.minute) *", [inside.minute], all),
-      probe("\(high.minute) */2", [high.minute], Array(stride(from: 0, through: 23, by: 2))),
-      probe("\(inside.minute),*/30 \(inside.hour)", Set([inside.minute, 0, 30]).sorted(), [inside.hour]),
-      probe("* *", Array(0...59), all),
-      Probe(
-        "* \(inside.hour) \(day) \(month) *", minutes: Array(0...59), hours: [inside.hour],
-        goesByTheClock: true
-      ) {
-        $0.day == day && $0.month == month
-      },
-    ]
-  }
-
-  private static func anything(near moment: Moment, using random: inout SplitMix64) -> Probe {
-    let minutes = Set(
-      (0...Int.random(in: 0...5, using: &random)).map { _ in Int.random(in: 0...59, using: &random) }
-    )
-    .sorted()
-    let hours = Set(
-      (0...Int.random(in: 0...3, using: &random)).map { _ in
-        (moment.hour + Int.random(in: 21...26, using: &random)) % 24
-      }
-    ).sorted()
-    let isInterval = Bool.random(using: &random)
-    // A range with a step of one has the values of the range, and is a step.
-    let hourText = hours.map { isInterval ? "\($0)-\($0)/1" : "\($0)" }.joined(separator: ",")
-    return Probe(
-      "\(minutes.map(String.init).joined(separator: ",")) \(hourText) * * *", minutes: minutes, hours: hours,
-      goesByTheClock: isInterval)
   }
 }
