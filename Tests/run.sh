@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Every test of agentd, on a machine that may have nothing but Swift: Tests/run.sh [STEP...]
 #
-# Steps: lint, unit, fuzz (a minute a target), e2e (real Podman as root), rootless (the same as an ordinary user), asan,
-# quickstart, schedule (three minutes of the real clock, beside the others); all of them unless some are named. What needs
-# a reactor runs on both of its backends. Needs root, because
-# both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept for the next run.
+# Steps: lint, unit, fuzz (a minute a target), agreement (cron expressions beside implementations by others, from PyPI),
+# e2e (real Podman as root), rootless (the same as an ordinary user), asan, quickstart, schedule (three minutes of the
+# real clock, beside the others); all of them unless some are named. What needs a reactor runs on both of its backends.
+# Needs root, because both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept
+# for the next run.
 # A test that cannot run counts as failed, with the reason. The last line is the sum: N passed, N failed.
 
 # shellcheck source=examples/host.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
 cd "$repository_root"
 
-all_steps=(lint unit fuzz e2e rootless asan quickstart schedule)
+all_steps=(lint unit fuzz agreement e2e rootless asan quickstart schedule)
 backends=(io_uring epoll)
 test_user='agentd-test'
 fuzz_seconds=60
@@ -116,7 +117,8 @@ on_both_backends() {
   local what=$1 bin=$2 backend
   shift 2
   for backend in "${backends[@]}"; do
-    run tests "$what, $backend" env AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
+    # With TZ set, setting it to another zone changes it in place, whatever other threads read then.
+    run tests "$what, $backend" env TZ=UTC0 AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
       "$(bundle "$bin")" --testing-library swift-testing "$@" || true
   done
 }
@@ -226,7 +228,7 @@ if wants lint; then
 fi
 
 debug=''
-if wants unit || wants e2e || wants rootless || wants schedule; then
+if wants unit || wants agreement || wants e2e || wants rootless || wants schedule; then
   if run one 'debug build' swift build --build-tests; then debug=$(swift build --show-bin-path); fi
 fi
 
@@ -272,7 +274,22 @@ end_schedule() {
   fi
 }
 
-with_debug_build unit on_both_backends unit "$debug" --skip EndToEndTests
+# The packages come fresh in their pinned versions, so it needs the network.
+agree_with_others() {
+  local place=$repository_root/.build/agreement
+  install_packages python3 python3-venv
+  mkdir -p "$place"
+  if run one 'cronsim and croniter' python3 Tests/CronTests/agreement.py "$place/triples"; then
+    cat "$logs/cronsim-and-croniter.log"
+    run tests agreement env TZ=UTC0 AGENTD_AGREEMENT="$place/triples" "$(bundle "$debug")" \
+      --testing-library swift-testing --filter AgreementTests || true
+  else
+    cannot agreement 'there is nothing to compare with'
+  fi
+}
+
+with_debug_build unit on_both_backends unit "$debug" --skip 'EndToEndTests|AgreementTests'
+with_debug_build agreement agree_with_others
 with_debug_build schedule begin_schedule
 with_debug_build e2e on_both_backends e2e "$debug" --filter EndToEndTests
 with_debug_build rootless test_as_user
@@ -309,7 +326,8 @@ if wants asan; then
   echo 'leak:/checkouts/TOMLKit/' >"$logs/leaks-of-others"
   export LSAN_OPTIONS="suppressions=$logs/leaks-of-others:print_suppressions=0"
   if run one 'address sanitizer build' swift build --build-tests "${asan[@]}"; then
-    on_both_backends 'address sanitizer' "$(swift build "${asan[@]}" --show-bin-path)" --skip EndToEndTests
+    on_both_backends 'address sanitizer' "$(swift build "${asan[@]}" --show-bin-path)" \
+      --skip 'EndToEndTests|AgreementTests'
   else
     cannot 'address sanitizer' 'its build failed'
   fi
