@@ -86,10 +86,15 @@ struct LocalClock {
     var instants: Set<Int64> = []
     if probe.goesByTheClock {
       // Every instant whose local time matches.
-      let locals = Set(matching.flatMap { day in times.map { day.number * 86_400 + $0 } })
+      let numbers = Set(matching.map(\.number))
+      var isTime = [Bool](repeating: false, count: 86_400)
+      for time in times { isTime[Int(time)] = true }
       let first = Int((range.lowerBound - start + tick - 1) / tick)
-      for index in first...Int((range.upperBound - start) / tick) where locals.contains(local[index]) {
-        instants.insert(start + Int64(index) * tick)
+      for index in first...Int((range.upperBound - start) / tick) {
+        let day = local[index].dividedDown(by: 86_400)
+        if isTime[Int(local[index] - day * 86_400)], numbers.contains(day) {
+          instants.insert(start + Int64(index) * tick)
+        }
       }
     } else {
       // Once for each day that the clock shows: when it first shows the time, or else when it has first gone past it.
