@@ -22,6 +22,8 @@ public struct SystemZone: Sendable {
   /// and changed back within a day.
   private static let step = secondsPerDay
   private static let zoneDirectory = "/usr/share/zoneinfo"
+  /// What glibc rightly takes for UTC also on a machine without tzdata, as small containers are.
+  private static let namesOfUTC: Set<String> = ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Universal", "Zulu"]
   /// Longer than the name of any zone.
   private static let nameByteLimit = 128
   /// The zone of the process is a variable of glibc's: one reader at a time.
@@ -29,7 +31,7 @@ public struct SystemZone: Sendable {
 
   /// What glibc says.
   public let zone: Zone
-  /// The file that it says so in; nil when TZ holds a rule or asks for UTC.
+  /// The file that it says so in; nil when TZ holds a rule, and for UTC where that has no file.
   public let file: String?
 
   /// A zone that is known already.
@@ -78,7 +80,7 @@ public struct SystemZone: Sendable {
 
   // MARK: Names
 
-  private static func file(named name: String) throws(Failure) -> String {
+  private static func file(named name: String) throws(Failure) -> String? {
     let isPlain = name.utf8.allSatisfy {
       ($0 | 0x20 >= UInt8(ascii: "a") && $0 | 0x20 <= UInt8(ascii: "z")) || "0123456789_+-/".utf8.contains($0)
     }
@@ -88,6 +90,7 @@ public struct SystemZone: Sendable {
     }
     let path = "\(directory)/\(name)"
     guard isZoneFile(path) else {
+      if namesOfUTC.contains(name) { return nil }
       throw Failure(
         description: "is not a zone of this machine; use one of \(directory) such as Europe/Berlin, "
           + "or install tzdata")
@@ -101,11 +104,15 @@ public struct SystemZone: Sendable {
     guard !name.isEmpty else { return nil }
     let path = name.hasPrefix("/") ? name : "\(directory)/\(name)"
     if isZoneFile(path) { return path }
+    if namesOfUTC.contains(name) { return nil }
     // Without a file glibc takes it for a rule, and reads UTC where it is none: a rule has its standard offset.
     let rest = name.hasPrefix("<") ? name.drop { $0 != ">" }.dropFirst() : name.drop { $0.isLetter }
     let number = rest.first == "+" || rest.first == "-" ? rest.dropFirst() : rest
     guard name.utf8.count - rest.utf8.count >= 3, let digit = number.utf8.first, (0x30...0x39).contains(digit)
-    else { throw Failure(description: "is what TZ holds, and it names no zone of this machine; correct it") }
+    else {
+      throw Failure(
+        description: "is what TZ holds, and it names no zone of this machine; correct it, or install tzdata")
+    }
     return nil
   }
 

@@ -5,7 +5,7 @@ public import Time
 
 /// The machine as the configuration sees it.
 public struct Host: Sendable {
-  /// The environment of the process; only the names of XDG base directories and HOME are looked up.
+  /// The environment of the process; only TZ, HOME and the names of XDG base directories are looked up.
   public var environment: [String: String]
   /// 0 is root, which has other default paths than everybody else.
   public var effectiveUserID: UInt32

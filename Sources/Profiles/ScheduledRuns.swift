@@ -17,7 +17,7 @@ public struct ScheduledRuns: Sendable {
   public let schedule: Schedule
   /// The configured name of the zone; nil for the local time of the process.
   public let timezone: String?
-  /// The file that the zone was read from; nil when TZ holds a rule.
+  /// The file that the zone was read from; nil where there was none.
   public let zoneFile: String?
   /// What happens to an occurrence while the session of an earlier one still runs.
   public let overlap: Overlap

@@ -114,6 +114,30 @@ struct SystemZoneTests {
     }
   }
 
+  // In a process of its own: TZ and TZDIR are the process's.
+  @Test("UTC is known on a machine without tzdata, and nothing else is")
+  func withoutTzdata() async {
+    await #expect(processExitsWith: .success) {
+      setenv("TZDIR", "/nonexistent", 1)
+      let moment = Timestamp(secondsSinceEpoch: seconds("2026-07-01T00:00:00Z"))
+      for name in ["UTC", "Etc/UTC", "GMT"] {
+        let named = try SystemZone(name, around: moment)
+        #expect(named.zone.name == name && named.file == nil)
+        #expect(named.zone.segments.map(\.offset) == [0])
+        for form in [name, ":" + name] {
+          setenv("TZ", form, 1)
+          let local = try SystemZone(nil, around: moment)
+          #expect(local.file == nil && local.zone.segments.map(\.offset) == [0], "\(form)")
+        }
+      }
+      setenv("TZ", "Europe/Berlin", 1)
+      for name in [nil, "Europe/Berlin"] {
+        let failure = #expect(throws: SystemZone.Failure.self) { try SystemZone(name, around: moment) }
+        #expect(failure?.description.hasSuffix("or install tzdata") == true)
+      }
+    }
+  }
+
   @Test("a file that was put in the place of another has another stamp, and a missing one has none")
   func stamps() {
     let berlin = SystemZone.stamp(of: "/usr/share/zoneinfo/Europe/Berlin")
