@@ -36,6 +36,9 @@ final class Scheduler {
   private struct ZoneSource: Hashable {
     let timezone: String?
     let file: String?
+
+    /// For the log.
+    var name: String { timezone ?? "local" }
   }
 
   private let socketPath: String
@@ -43,12 +46,15 @@ final class Scheduler {
   private let log: Logger
   private let clock: @Loop () -> Timestamp
   private var members: [Member]
+  /// Where the zones of all members come from.
+  private let sources: Set<ZoneSource>
   private var wheel: Wheel
   private var stamps: [ZoneSource: SystemZone.Stamp?] = [:]
   private var zonesReadAt: Timestamp
   private let gate = Semaphore(permits: conversationLimit)
   private var timer: WallTimer?
   private var isAtWork = false
+  private var isReadingZones = false
   private var clockWasSet = false
   private var isStopped = false
 
@@ -64,13 +70,15 @@ final class Scheduler {
   ) {
     self.socketPath = socketPath
     self.clock = clock
-    zonesReadAt = clock()
     self.worker = worker
     self.log = log
-    members = profiles.compactMap { profile in
+    let members = profiles.compactMap { profile in
       profile.schedule.map { Member(profile: profile.name, runs: $0) }
     }
-    wheel = Wheel([], at: zonesReadAt)
+    self.members = members
+    sources = Set(members.map { ZoneSource(timezone: $0.runs.timezone, file: $0.runs.zoneFile) })
+    zonesReadAt = clock()
+    wheel = Wheel([], at: clock())
   }
 
   /// Begins with the occurrences from now on. The daemon must listen by then.
@@ -125,24 +133,27 @@ final class Scheduler {
         handled += 1
         if handled % Self.eventBatch == 0 { await Loop.yield() }
       }
-      await refreshZones()
     } while clockWasSet && !isStopped
     isAtWork = false
     timer?.set(wheel.due)
+    // Armed before, so that no occurrence waits for a disk that hangs.
+    await refreshZones()
   }
 
   private func handle(_ event: Wheel.Event) {
     switch event {
     case .fired(let index, let occurrence):
       Loop.spawn { await self.dispatch(index, occurrence) }
-    case .missed(let index, let count, let first):
-      let member = members[index]
-      log.warning(
-        "agentd.schedule_missed",
-        metadata: [
-          "profile": "\(member.profile)", "missed": .stringConvertible(count), "first": "\(first.rfc3339)",
-        ])
+    case .missed(let index, let count, let first): miss(members[index], count, first: first)
     }
+  }
+
+  private func miss(_ member: Member, _ count: Int, first: Timestamp) {
+    log.warning(
+      "agentd.schedule_missed",
+      metadata: [
+        "profile": "\(member.profile)", "missed": .stringConvertible(count), "first": "\(first.rfc3339)",
+      ])
   }
 
   // MARK: Dispatch
@@ -222,10 +233,6 @@ final class Scheduler {
 
   // MARK: Zones
 
-  private var sources: Set<ZoneSource> {
-    Set(members.map { ZoneSource(timezone: $0.runs.timezone, file: $0.runs.zoneFile) })
-  }
-
   private func readStamps() async -> [ZoneSource: SystemZone.Stamp?] {
     await worker.run { [sources] in
       Dictionary(uniqueKeysWithValues: sources.map { ($0, $0.file.flatMap { SystemZone.stamp(of: $0) }) })
@@ -235,28 +242,40 @@ final class Scheduler {
   /// Reads zones again whose files have changed, as when tzdata was brought up to date or the machine's zone was set,
   /// and zones whose knowledge no longer fits the clock. Looked at after each wake-up, so that none is needed for it.
   private func refreshZones() async {
+    guard !isReadingZones, !isStopped else { return }
+    isReadingZones = true
+    defer { isReadingZones = false }
     let found = await readStamps()
     let now = clock()
-    var fresh: [ZoneSource: Zone] = [:]
     let age = now - zonesReadAt
     let isOutgrown = age < .zero - Self.zoneSlack.behind || age > Self.zoneSlack.ahead
     if isOutgrown { zonesReadAt = now }
+    var fresh: [ZoneSource: Zone] = [:]
     for source in sources where isOutgrown || found[source] != stamps[source] {
       stamps[source] = found[source]
-      do throws(SystemZone.Failure) {
-        fresh[source] = try SystemZone(source.timezone, around: now).zone
-        log.info("agentd.timezone_changed", metadata: ["timezone": "\(source.timezone ?? "local")"])
-      } catch {
-        log.warning(
-          "agentd.timezone_changed",
-          metadata: [
-            "timezone": "\(source.timezone ?? "local")", "reason": "It \(error). The old one is kept.",
-          ])
-      }
+      fresh[source] = read(source, around: now)
+      // Each takes milliseconds, and a new tzdata changes all of them.
+      await Loop.yield()
     }
-    guard !fresh.isEmpty else { return }
-    wheel.replaceZones(at: now) { index in
+    guard !fresh.isEmpty, !isStopped else { return }
+    wheel.replaceZones(at: clock()) { index in
       fresh[ZoneSource(timezone: members[index].runs.timezone, file: members[index].runs.zoneFile)]
+    }
+    // Otherwise the work that is under way sets it.
+    if !isAtWork { timer?.set(wheel.due) }
+    for source in fresh.keys {
+      log.info("agentd.timezone_changed", metadata: ["timezone": "\(source.name)"])
+    }
+  }
+
+  private func read(_ source: ZoneSource, around now: Timestamp) -> Zone? {
+    do throws(SystemZone.Failure) {
+      return try SystemZone(source.timezone, around: now).zone
+    } catch {
+      log.warning(
+        "agentd.timezone_changed",
+        metadata: ["timezone": "\(source.name)", "reason": "It \(error). The old one is kept."])
+      return nil
     }
   }
 }

@@ -122,6 +122,35 @@ struct SchedulerTests {
     #expect(world.requests.count == 1)
   }
 
+  @Test("occurrences go on while the worker waits for a disk that hangs") @Loop
+  func hangingDisk() async throws {
+    let world = try World([.init("worker", "@yearly")])
+    defer { world.close() }
+    world.now = world.moment - .seconds(1)
+    try await world.start()
+    var ends: [Int32] = [0, 0]
+    try #require(pipe(&ends) == 0)
+    let disk = Descriptor(owning: ends[0])
+    let end = Descriptor(owning: ends[1])
+    let raw = disk.raw
+    let hanging = Loop.spawn {
+      await world.worker.run {
+        var byte: UInt8 = 0
+        _ = read(raw, &byte, 1)
+      }
+    }
+    await Loop.yield()
+    // A wake-up that has nothing to fire and looks at the zones, as the clock of the machine is ahead.
+    let looks = world.looks
+    while world.looks == looks { await Loop.yield() }
+    world.now = world.moment
+    await world.log.wait(for: "agentd.scheduled_run_dispatched")
+    #expect(world.requests.count == 1)
+    var byte: UInt8 = 0
+    #expect(write(end.raw, &byte, 1) == 1)
+    await hanging.value
+  }
+
   @Test("a scheduler that was stopped fires nothing, also when it was about to") @Loop
   func stopped() async throws {
     let world = try World([.init("worker", "@yearly")])
@@ -176,8 +205,15 @@ struct SchedulerTests {
 @Loop
 private final class Clock {
   var now: Timestamp
+  /// How often it was looked at.
+  private(set) var looks = 0
 
   init(_ now: Timestamp) { self.now = now }
+
+  func look() -> Timestamp {
+    looks += 1
+    return now
+  }
 }
 
 /// A scheduler, and a server that answers it.
@@ -202,6 +238,7 @@ private final class World {
   let scratch = Scratch()
   let log = Events()
   let scheduler: Scheduler
+  let worker: Worker
   /// The year that the clock of the machine shows, so that the timer never waits for what has passed.
   let year = CivilDate(daysSinceEpoch: Loop.wallClock.secondsSinceEpoch / 86_400).year
   /// An occurrence of `@yearly`, the last one.
@@ -212,6 +249,8 @@ private final class World {
     get { clock.now }
     set { clock.now = newValue }
   }
+  /// How often the scheduler has looked at it.
+  var looks: Int { clock.looks }
   private(set) var requests: [Request] = []
   /// Whether a request has come.
   let arrived = Latch()
@@ -230,7 +269,7 @@ private final class World {
     answer: @escaping @Loop (Request) -> Reply = { _ in
       .accepted(session: .init(id: "0123456789abcdef", record: "r", consoleLog: "c"))
     },
-    before: @escaping @Loop () async -> Void = {}
+    before: @escaping @Loop () async -> Void = {}, zonesReadAt: Timestamp? = nil
   ) throws {
     self.members = members.count
     let path = "\(scratch.path)/agentd.sock"
@@ -239,7 +278,7 @@ private final class World {
     moment = Timestamp(secondsSinceEpoch: start.daysSinceEpoch * 86_400)
     let moment = moment
     let profiles = try members.map { member in
-      let zone = try member.timezone.map { try SystemZone($0, around: moment) }
+      let zone = try member.timezone.map { try SystemZone($0, around: zonesReadAt ?? moment) }
       return Profile(
         name: member.name, baseImage: "i", methodologyDirectory: "/m", command: ["c"],
         schedule: ScheduledRuns(
@@ -248,11 +287,13 @@ private final class World {
           timezone: member.timezone, zoneFile: zone?.file, overlap: member.overlap))
     }
     let log = log
+    let worker = try Worker()
+    self.worker = worker
     let clock = Clock(moment)
     self.clock = clock
     scheduler = Scheduler(
-      profiles, socketPath: path, worker: try Worker(),
-      log: Logger(label: "agentd", factory: { _ in EventRecorder(log) }), clock: { clock.now })
+      profiles, socketPath: path, worker: worker,
+      log: Logger(label: "agentd", factory: { _ in EventRecorder(log) }), clock: { clock.look() })
     let server = try Server(path: path, owner: geteuid(), onRefusal: { Issue.record("\($0)") }) {
       [weak self] connection, request in
       self?.requests.append(request)
