@@ -185,6 +185,8 @@ final class Scheduler {
       return
     }
     let lateness = clock() - occurrence.due
+    // It has waited for others, which may have waited for the disk.
+    guard lateness < Wheel.grace else { return miss(member, 1, first: occurrence.moment) }
     try await client.send(
       .run(
         invocation: InvocationRequest(

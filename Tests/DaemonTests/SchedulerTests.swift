@@ -151,6 +151,25 @@ struct SchedulerTests {
     await hanging.value
   }
 
+  @Test("an occurrence that had to wait for more than its minute is missed, not begun late") @Loop
+  func waitedTooLong() async throws {
+    let world = try World([.init("worker", "@yearly")])
+    defer { world.close() }
+    try await world.start()
+    await world.log.wait(for: "agentd.scheduled_run_dispatched")
+    let next = try #require(world.scheduler.next(of: "worker"))
+    world.now = next.due + .milliseconds(59_999)
+    await world.scheduler.dispatch(0, next)
+    #expect(world.requests.count == 2)
+    world.now = next.due + .seconds(60)
+    await world.scheduler.dispatch(0, next)
+    #expect(world.requests.count == 2)
+    let missed = world.log["agentd.schedule_missed"]
+    #expect(missed.count == 1)
+    #expect(missed.first?["missed"] == "1")
+    #expect(missed.first?["first"] == next.moment.rfc3339)
+  }
+
   @Test("a scheduler that was stopped fires nothing, also when it was about to") @Loop
   func stopped() async throws {
     let world = try World([.init("worker", "@yearly")])
