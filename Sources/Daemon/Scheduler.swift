@@ -77,7 +77,9 @@ final class Scheduler {
     }
     self.members = members
     sources = Set(members.map { ZoneSource(timezone: $0.runs.timezone, file: $0.runs.zoneFile) })
-    zonesReadAt = clock()
+    // Not simply now: a machine that boots without a clock may have been told the time since they were read.
+    zonesReadAt = members.map { $0.runs.schedule.zone.end - SystemZone.horizon }
+      .reduce(clock()) { min($0, $1) }
     wheel = Wheel([], at: clock())
   }
 

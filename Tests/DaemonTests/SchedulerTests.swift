@@ -170,6 +170,17 @@ struct SchedulerTests {
     #expect(missed.first?["first"] == next.moment.rfc3339)
   }
 
+  @Test("zones that were read before the clock was right are read again") @Loop
+  func clockOfTheEpoch() async throws {
+    let epoch = Timestamp(secondsSinceEpoch: 0)
+    let world = try World([.init("worker", "@yearly", timezone: "Europe/Berlin")], zonesReadAt: epoch)
+    defer { world.close() }
+    #expect(world.moment > epoch + SystemZone.horizon)
+    try await world.start()
+    #expect(world.scheduler.next(of: "worker") != nil)
+    #expect(world.log["agentd.timezone_changed"].count == 1)
+  }
+
   @Test("a scheduler that was stopped fires nothing, also when it was about to") @Loop
   func stopped() async throws {
     let world = try World([.init("worker", "@yearly")])
