@@ -53,7 +53,7 @@ public struct SystemZone: Sendable {
     if let name {
       file = try Self.file(named: name)
       zone = Self.read(name, asTZ: name, around: moment)
-    } else if let text = getenv("TZ").map({ String(cString: $0) }) {
+    } else if let text = Self.reading.withLock({ _ in Self.valueOfTZ }) {
       file = try Self.file(forTZ: text)
       zone = Self.read(text.isEmpty ? "UTC" : text, asTZ: text, around: moment)
     } else {
@@ -145,7 +145,7 @@ public struct SystemZone: Sendable {
   /// Has `body` ask glibc while TZ holds another value, nil for none.
   static func asking<Answer>(_ value: String?, _ body: () -> Answer) -> Answer {
     reading.withLock { _ in
-      let before = getenv("TZ").map { String(cString: $0) }
+      let before = valueOfTZ
       // Another value in between, so that a file that has changed is read again.
       set("UTC0")
       tzset()
@@ -158,6 +158,9 @@ public struct SystemZone: Sendable {
       return body()
     }
   }
+
+  /// To be asked for under the lock: outside of it, it may be what another reader has set for a moment.
+  private static var valueOfTZ: String? { getenv("TZ").map { String(cString: $0) } }
 
   private static func set(_ value: String?) {
     if let value { setenv("TZ", value, 1) } else { unsetenv("TZ") }

@@ -114,6 +114,25 @@ struct SystemZoneTests {
     }
   }
 
+  // In a process of its own: TZ is the process's.
+  @Test("local time is never that of a zone that another thread reads")
+  func readAtOnce() async {
+    await #expect(processExitsWith: .success) {
+      setenv("TZ", "UTC0", 1)
+      let moment = Timestamp(secondsSinceEpoch: seconds("2026-07-01T00:00:00Z"))
+      await withTaskGroup(of: Void.self) { group in
+        for name in ["Asia/Tokyo", nil] {
+          group.addTask {
+            for _ in 0..<50 {
+              let zone = try? SystemZone(name, around: moment).zone
+              #expect(zone?.name == name ?? "UTC0")
+            }
+          }
+        }
+      }
+    }
+  }
+
   // In a process of its own: TZ and TZDIR are the process's.
   @Test("UTC is known on a machine without tzdata, and nothing else is")
   func withoutTzdata() async {

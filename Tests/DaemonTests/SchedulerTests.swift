@@ -314,7 +314,8 @@ private final class World {
         schedule: ScheduledRuns(
           schedule: Schedule(
             name: member.name, expression: try CronExpression(member.expression), zone: zone?.zone ?? .utc),
-          timezone: member.timezone, zoneFile: zone?.file, overlap: member.overlap))
+          // Never local time, which would be this machine's.
+          timezone: member.timezone ?? "UTC", zoneFile: zone?.file, overlap: member.overlap))
     }
     let log = log
     let worker = try Worker()
