@@ -39,7 +39,7 @@ let package = Package(
     .executableTarget(
       name: "agentd",
       dependencies: [
-        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time",
+        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/agentd", swiftSettings: settings),
@@ -66,7 +66,10 @@ let package = Package(
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(
       "DaemonTests",
-      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Cron", "Reactor", "TestSupport", logging]),
+      [
+        "Daemon", "Control", "Sessions", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time",
+        "TestSupport", logging,
+      ]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
     tests("SessionsTests", ["Sessions"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),

@@ -30,8 +30,9 @@ public final class Service {
   private var sessions: [SessionID: Session] = [:]
   /// Requests that may still become sessions.
   private var beginning = 0
-  /// Sessions that have ended and whose clients are being told.
+  /// Answers to clients that wait for a session's end, on their way.
   private var replying = 0
+  private let followers: Followers
   private var instance: Instance?
   private var scheduler: Scheduler?
 
@@ -43,6 +44,7 @@ public final class Service {
     self.configuration = configuration
     self.environment = environment
     self.sealCommand = sealCommand
+    followers = Followers(configuration)
   }
 
   /// Runs until a signal has ended it and all sessions have ended.
@@ -187,6 +189,11 @@ public final class Service {
     switch request {
     case .run(let invocation): await begin(invocation, from: connection, on: host)
     case .stop(let id): await connection.send(stop(id))
+    case .follow(let id):
+      replying += 1
+      await followers.follow(id, from: connection, on: host.worker) { self.sessions[$0]?.record }
+      replying -= 1
+      openWhenIdle()
     case .list: await connection.send(.sessions(sessions: list()))
     }
   }
@@ -212,6 +219,8 @@ public final class Service {
 
   private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
     beginning += 1
+    // From now on, so that a crowd of others does not end the connection in the middle.
+    connection.attach()
     let session: Session
     do throws(SessionRefusal) {
       session = try await admit(request, on: host)
@@ -222,17 +231,15 @@ public final class Service {
       beginning -= 1
       openWhenIdle()
       await connection.send(.refused(reason: error.description))
+      connection.detach()
       return
     }
     sessions[session.id] = session
     beginning -= 1
-    if !request.detach { connection.attach() }
-    Loop.spawn { await self.live(session, for: request.detach ? nil : connection) }
-    await connection.send(
-      .accepted(
-        session: AcceptedSession(
-          id: session.id.description, record: session.record.path, consoleLog: session.record.consoleLogPath))
-    )
+    if !request.detach { followers.add(connection, to: session.id) }
+    Loop.spawn { await self.live(session) }
+    await connection.send(.accepted(session: AcceptedSession(session.id.description, session.record)))
+    if request.detach { connection.detach() }
   }
 
   private func admit(_ request: InvocationRequest, on host: SessionHost) async throws(SessionRefusal)
@@ -248,14 +255,11 @@ public final class Service {
     return try await Session.prepare(try await intake.invocation(for: request), on: host)
   }
 
-  private func live(_ session: Session, for connection: Connection?) async {
+  private func live(_ session: Session) async {
     let conclusion = await session.run()
     sessions[session.id] = nil
     replying += 1
-    if let connection {
-      await connection.send(.finished(session: FinishedSession(session, conclusion)))
-      connection.detach()
-    }
+    await followers.tell(FinishedSession(session, conclusion), of: session.id)
     replying -= 1
     openWhenIdle()
   }

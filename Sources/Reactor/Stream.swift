@@ -36,6 +36,7 @@ public final class Stream {
   private var writable = true
   private var reader: Waiter?
   private var writer: Waiter?
+  private let hungUp = Latch()
 
   /// Takes over a non-blocking descriptor.
   public init(_ descriptor: consuming Descriptor, _ interest: Interest = [.read, .write]) throws(SystemError)
@@ -90,6 +91,13 @@ public final class Stream {
     }
   }
 
+  /// Whether this side has closed the stream.
+  public var isClosed: Bool { fd == nil }
+
+  /// Returns when the other side has gone for good, which is more than the end of what it sends, or when this side has
+  /// closed the stream.
+  public func hangUp() async { await hungUp.wait() }
+
   /// Closes the descriptor; whoever waits is told so. Closing again does nothing.
   public func close() {
     watch?.close()
@@ -97,6 +105,7 @@ public final class Stream {
     fd = nil
     resume(\.reader, .closed)
     resume(\.writer, .closed)
+    hungUp.open()
   }
 
   private func wait(
@@ -113,6 +122,7 @@ public final class Stream {
   }
 
   private func deliver(_ ready: Interest) {
+    if ready.contains(.hangup) { hungUp.open() }
     if ready.contains(.read) {
       readable = true
       resume(\.reader, nil)
