@@ -8,8 +8,8 @@ internal import SystemPackage
 extension Record {
   /// How many directories of the audit root are looked into, beside those of the given profiles.
   static let profileLimit = 4096
-  /// The longest session.json that is read, in bytes.
-  static let metadataLimit = 1 << 20
+  /// The longest session.json that is read, in bytes. The longest that is written is a small part of it.
+  static let sessionFileLimit = 1 << 20
 
   /// The record of a session, whatever profile it is of.
   ///
@@ -64,13 +64,13 @@ extension Record {
   /// What session.json says. A record is complete when that has an outcome.
   ///
   /// - Throws: `AuditError`: ENOENT while the record is being made.
-  public func metadata() throws(AuditError) -> Metadata {
+  public func readMetadata() throws(AuditError) -> Metadata {
     let agentd = try Directory(path: path).open("agentd")
     let file = try openDescriptor(
       Record.metadataName, in: agentd.descriptor.raw, O_RDONLY, path: metadataPath)
     let entry = try Entry(describing: "", in: file.raw, path: metadataPath)
     guard entry.type == S_IFREG else { throw .unreadable(path: metadataPath, reason: "it is no file") }
-    let bytes = try readAll(of: file.raw, limit: Record.metadataLimit, path: metadataPath)
+    let bytes = try readAll(of: file.raw, limit: Record.sessionFileLimit, path: metadataPath)
     do {
       return try JSONDecoder().decode(Metadata.self, from: Data(bytes))
     } catch {

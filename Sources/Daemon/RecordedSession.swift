@@ -36,7 +36,7 @@ public enum RecordedSession: Sendable, Equatable {
   public static func read(_ record: Record) throws(AuditError) -> RecordedSession {
     let metadata: Metadata
     do {
-      metadata = try record.metadata()
+      metadata = try record.readMetadata()
     } catch .system(_, _, ENOENT) {
       return .incomplete(record)
     }

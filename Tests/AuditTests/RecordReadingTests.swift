@@ -68,13 +68,13 @@ struct RecordReadingTests {
   func metadata() throws {
     let scratch = try Scratch()
     let record = try scratch.record(id)
-    #expect(try record.metadata() == .example(id))
+    #expect(try record.readMetadata() == .example(id))
     var metadata = Metadata.example(id)
     metadata.outcome = "timed_out"
     metadata.exitCode = 143
     metadata.phases = [.init(name: "seal", startTimestamp: metadata.startTimestamp)]
     try record.write(metadata, readOnly: false)
-    #expect(try record.metadata() == metadata)
+    #expect(try record.readMetadata() == metadata)
   }
 
   @Test("a session.json that agentd did not write is told, and never waited for")
@@ -87,14 +87,14 @@ struct RecordReadingTests {
       (String(repeating: " ", count: (1 << 20) + 1), "it is longer than 1048576 bytes"),
     ] {
       try write(content, to: path)
-      #expect(throws: AuditError.unreadable(path: path, reason: reason)) { try record.metadata() }
+      #expect(throws: AuditError.unreadable(path: path, reason: reason)) { try record.readMetadata() }
     }
     #expect(unlink(path) == 0)
-    #expect(throws: AuditError.system(call: "open", path: path, code: ENOENT)) { try record.metadata() }
+    #expect(throws: AuditError.system(call: "open", path: path, code: ENOENT)) { try record.readMetadata() }
     #expect(mkfifo(path, 0o600) == 0)
-    #expect(throws: AuditError.unreadable(path: path, reason: "it is no file")) { try record.metadata() }
+    #expect(throws: AuditError.unreadable(path: path, reason: "it is no file")) { try record.readMetadata() }
     #expect(unlink(path) == 0)
     #expect(symlink("/etc/passwd", path) == 0)
-    #expect(throws: AuditError.system(call: "open", path: path, code: ELOOP)) { try record.metadata() }
+    #expect(throws: AuditError.system(call: "open", path: path, code: ELOOP)) { try record.readMetadata() }
   }
 }
