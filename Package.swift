@@ -66,9 +66,13 @@ let package = Package(
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(
       "DaemonTests",
-      ["Daemon", "Control", "Sessions", "Engine", "Profiles", "Cron", "Reactor", "TestSupport", logging]),
+      [
+        "Daemon", "Control", "Sessions", "Audit", "Engine", "Profiles", "Cron", "Reactor", "Time",
+        "TestSupport",
+        logging,
+      ]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
-    tests("SessionsTests", ["Sessions"]),
+    tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),

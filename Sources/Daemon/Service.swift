@@ -14,6 +14,9 @@ internal import Sessions
 public final class Service {
   /// Sessions at once. Each holds some descriptors and, while it starts or ends, a share of podman.
   static let sessionLimit = 1000
+  /// How long a start waits for what earlier daemons' dead sessions have left to be removed and sealed. What takes
+  /// longer goes on beside everything else.
+  private static let recoveryPatience: Duration = .seconds(10)
   /// How long the last lines of the log may take to be read.
   private static let logPatience: Duration = .seconds(2)
   /// The signals that end the daemon. SIGHUP too, so that a terminal that closes drains it instead of killing it.
@@ -81,7 +84,6 @@ public final class Service {
   private func serve(_ instance: Instance, _ worker: Worker) async throws(StartFailure) {
     try await proveAuditRoot(worker)
     let containers = try await reachPodman(worker)
-    try await Reconciliation(containers: containers, worker: worker, instance: instance, log: log).run()
     let host = try Self.granted { () throws(SystemError) in
       try SessionHost(
         containers: containers, worker: worker, daemonID: instance.id,
@@ -89,6 +91,7 @@ public final class Service {
         auditRoot: configuration.daemon.auditRoot, sealCommand: sealCommand, log: runnerLog)
     }
     defer { host.close() }
+    try await recover(on: host)
     let server = try Self.granted { () throws(SystemError) in
       try Server(
         path: configuration.daemon.socketPath, owner: geteuid(),
@@ -161,6 +164,31 @@ public final class Service {
     return containers
   }
 
+  /// Takes over the sessions of earlier daemons, and waits for those that are over, for a while.
+  private func recover(on host: SessionHost) async throws(StartFailure) {
+    let recovered: [RecoveredSession]
+    do throws(RecoveryFailure) {
+      recovered = try await Recovery(host: host, log: log).run()
+    } catch {
+      throw StartFailure(error.description)
+    }
+    let settled = Latch()
+    var unsettled = recovered.count { !$0.goesOn }
+    for found in recovered {
+      sessions[found.session.id] = found.session
+      Loop.spawn {
+        await self.live(found.session, for: nil)
+        guard !found.goesOn else { return }
+        unsettled -= 1
+        if unsettled == 0 { settled.open() }
+      }
+    }
+    guard unsettled > 0 else { return }
+    let patience = Timer(after: Self.recoveryPatience) { settled.open() }
+    await settled.wait()
+    patience.cancel()
+  }
+
   // MARK: Ending
 
   private func receive(_ signal: Int32) {
@@ -204,9 +232,9 @@ public final class Service {
     return sessions.values.sorted { ($0.accepted, $0.id.description) < ($1.accepted, $1.id.description) }.map
     {
       LiveSession(
-        id: $0.id.description, profile: $0.invocation.profile.name, phase: $0.phase.rawValue,
-        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.invocation.repository.text,
-        isScheduled: $0.invocation.scheduledFor != nil)
+        id: $0.id.description, profile: $0.profile, phase: $0.phase.rawValue,
+        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.repository,
+        isScheduled: $0.isScheduled)
     }
   }
 
@@ -215,6 +243,7 @@ public final class Service {
     let session: Session
     do throws(SessionRefusal) {
       session = try await admit(request, on: host)
+      Checkpoint.prepared.pass()
     } catch {
       log.warning(
         "agentd.run_rejected",
@@ -245,7 +274,9 @@ public final class Service {
       throw SessionRefusal("\(Self.sessionLimit) sessions live already: wait for one to end.")
     }
     let intake = Intake(configuration: configuration, worker: host.worker)
-    return try await Session.prepare(try await intake.invocation(for: request), on: host)
+    let invocation = try await intake.invocation(for: request)
+    Checkpoint.intake.pass()
+    return try await Session.prepare(invocation, on: host)
   }
 
   private func live(_ session: Session, for connection: Connection?) async {
@@ -256,6 +287,7 @@ public final class Service {
       await connection.send(.finished(session: FinishedSession(session, conclusion)))
       connection.detach()
     }
+    Checkpoint.answered.pass()
     replying -= 1
     openWhenIdle()
   }
@@ -264,7 +296,7 @@ public final class Service {
 extension FinishedSession {
   @Loop fileprivate init(_ session: Session, _ conclusion: Conclusion) {
     self.init(
-      id: session.id.description, profile: session.invocation.profile.name, outcome: conclusion.outcome.label,
+      id: session.id.description, profile: session.profile, outcome: conclusion.outcome.label,
       isSuccess: conclusion.outcome.isSuccess, exitCode: conclusion.exitCode, signal: conclusion.signal,
       durationMilliseconds: conclusion.duration.wholeMilliseconds, record: session.record.path,
       reason: conclusion.reason, problems: conclusion.problems)
