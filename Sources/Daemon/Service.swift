@@ -19,15 +19,34 @@ public final class Service {
   private static let recoveryPatience: Duration = .seconds(10)
   /// How long the last lines of the log may take to be read.
   private static let logPatience: Duration = .seconds(2)
+  /// How long sessions that are being prepared, or that are ending, may take before a hand-over goes on without them.
+  private static let handOverPatience: Duration = .seconds(20)
+  /// How long it then waits for those that it has told to end.
+  private static let handOverGrace: Duration = .seconds(5)
+  /// The signal that makes the daemon hand over to the next one.
+  public nonisolated static let handOverSignal = SIGUSR1
   /// The signals that end the daemon. SIGHUP too, so that a terminal that closes drains it instead of killing it.
   public nonisolated static let endingSignals =
     [SIGINT, SIGTERM] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP])
+  /// All signals that the daemon receives.
+  public nonisolated static let signals = endingSignals + [handOverSignal]
+
+  /// How the daemon ends.
+  private enum Leaving {
+    /// Not yet.
+    case no
+    /// When all sessions have ended.
+    case draining
+    /// When no session needs it for the moment: the next one takes them over.
+    case handingOver
+  }
 
   private let configuration: Configuration
   private let environment: [String: String]
   private let sealCommand: [String]
   private let log = Logger(label: "agentd")
   private let runnerLog = Logger(label: "runner")
+  private let isReplacing: Bool
   private let stopping = Latch()
   private let idle = Latch()
   private var sessions: [SessionID: Session] = [:]
@@ -35,6 +54,7 @@ public final class Service {
   private var beginning = 0
   /// Sessions that have ended and whose clients are being told.
   private var replying = 0
+  private var leaving = Leaving.no
   private var instance: Instance?
   private var scheduler: Scheduler?
 
@@ -42,13 +62,18 @@ public final class Service {
   ///   - configuration: what to run.
   ///   - environment: the daemon's own; podman gets it without the secrets that the configuration names.
   ///   - sealCommand: the words that seal the record at the path that follows them.
-  public init(configuration: Configuration, environment: [String: String], sealCommand: [String]) {
+  ///   - isReplacing: whether a daemon that runs with this configuration is asked to hand over.
+  public init(
+    configuration: Configuration, environment: [String: String], sealCommand: [String],
+    isReplacing: Bool = false
+  ) {
+    self.isReplacing = isReplacing
     self.configuration = configuration
     self.environment = environment
     self.sealCommand = sealCommand
   }
 
-  /// Runs until a signal has ended it and all sessions have ended.
+  /// Runs until a signal has ended it and all sessions have ended, or were handed over.
   ///
   /// - Throws: `StartFailure` when it cannot start; nothing is left behind then.
   public func run(backend: BackendChoice) async throws(StartFailure) {
@@ -56,10 +81,16 @@ public final class Service {
       "agentd.reactor_chosen",
       metadata: ["reactor": "\(backend.kind.rawValue)", "reason": "\(backend.reason)"])
     let signals = try Self.granted { () throws(SystemError) in
-      try Signals(Self.endingSignals) { [weak self] in self?.receive($0) }
+      try Signals(Self.signals) { [weak self] in self?.receive($0) }
     }
     defer { signals.close() }
     let worker = try Self.granted { () throws(SystemError) in try Worker() }
+    if isReplacing {
+      // A new one that could not start must not take the old one away.
+      try await proveAuditRoot(worker)
+      _ = try await reachPodman(worker)
+      try await Predecessor(pidFile: configuration.daemon.pidFile, worker: worker, log: log).handOver()
+    }
     let instance = try await worker.run { [daemon = configuration.daemon] () throws(StartFailure) in
       try Instance(claiming: daemon)
     }
@@ -116,9 +147,12 @@ public final class Service {
     }
     await stopping.wait()
     server.stopAccepting()
-    log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+    if leaving == .draining {
+      log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+    }
     openWhenIdle()
     await idle.wait()
+    if leaving == .handingOver { await leaveSessions(instance) }
     await containers.close()
   }
 
@@ -175,7 +209,7 @@ public final class Service {
     let settled = Latch()
     var unsettled = recovered.count { !$0.goesOn }
     for found in recovered {
-      sessions[found.session.id] = found.session
+      add(found.session)
       Loop.spawn {
         await self.live(found.session, for: nil)
         guard !found.goesOn else { return }
@@ -192,7 +226,9 @@ public final class Service {
   // MARK: Ending
 
   private func receive(_ signal: Int32) {
+    guard signal != Self.handOverSignal else { return handOver() }
     guard stopping.isOpen else {
+      leaving = .draining
       // At once: an occurrence that comes between this signal and the draining is not begun.
       scheduler?.stop()
       stopping.open()
@@ -205,8 +241,48 @@ public final class Service {
     _exit(128 + signal)
   }
 
+  /// Begins to leave without ending any session, also in the middle of draining.
+  private func handOver() {
+    guard leaving != .handingOver else { return }
+    leaving = .handingOver
+    scheduler?.stop()
+    log.info("agentd.handing_over", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+    _ = Timer(after: Self.handOverPatience) { self.endUnstarted() }
+    stopping.open()
+    openWhenIdle()
+  }
+
+  /// A pull may take half an hour, and what it is for is in this daemon's memory only.
+  private func endUnstarted() {
+    for session in sessions.values where session.phase == .image {
+      session.stop(because: "The daemon was replaced before the session's image was there: run it again.")
+    }
+    _ = Timer(after: Self.handOverGrace) { self.idle.open() }
+  }
+
+  /// Ends the process and leaves its sessions, their containers, facts and records to the next daemon.
+  private func leaveSessions(_ instance: Instance) async {
+    log.info(
+      "agentd.daemon_stopped",
+      metadata: ["reason": "handed over", "sessions": .stringConvertible(sessions.count)])
+    await EventLog.output.finish(within: Self.logPatience)
+    // From the moment in which the next one may begin, nothing of this one does anything.
+    instance.resign()
+    _exit(0)
+  }
+
   private func openWhenIdle() {
-    if stopping.isOpen, sessions.isEmpty, beginning == 0, replying == 0 { idle.open() }
+    guard beginning == 0, replying == 0 else { return }
+    switch leaving {
+    case .no: break
+    case .draining: if sessions.isEmpty { idle.open() }
+    case .handingOver: if sessions.values.allSatisfy(\.canBeLeft) { idle.open() }
+    }
+  }
+
+  private func add(_ session: Session) {
+    sessions[session.id] = session
+    session.onReleased = { [weak self] in self?.openWhenIdle() }
   }
 
   // MARK: Requests
@@ -253,7 +329,7 @@ public final class Service {
       await connection.send(.refused(reason: error.description))
       return
     }
-    sessions[session.id] = session
+    add(session)
     beginning -= 1
     if !request.detach { connection.attach() }
     Loop.spawn { await self.live(session, for: request.detach ? nil : connection) }
@@ -268,7 +344,10 @@ public final class Service {
     -> Session
   {
     guard !stopping.isOpen else {
-      throw SessionRefusal("The daemon is stopping: it finishes its sessions and begins none.")
+      throw SessionRefusal(
+        leaving == .handingOver
+          ? "The daemon is handing over to the next one: ask again."
+          : "The daemon is stopping: it finishes its sessions and begins none.")
     }
     guard sessions.count + beginning <= Self.sessionLimit else {
       throw SessionRefusal("\(Self.sessionLimit) sessions live already: wait for one to end.")

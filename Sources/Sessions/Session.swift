@@ -58,6 +58,7 @@ public final class Session {
   /// Called when it can be left.
   public var onReleased: (@Loop () -> Void)?
   private(set) var stopRequested: Bool
+  private(set) var stopReason: String?
   /// What `stop` interrupts, while there is something to interrupt.
   var onStop: (@Loop () -> Void)?
 
@@ -175,9 +176,12 @@ public final class Session {
   }
 
   /// Asks the session to end: SIGTERM to its command, SIGKILL after the grace. Asking again does nothing.
-  public func stop() {
+  ///
+  /// - Parameter reason: the sentence for a session whose container has not been started; nil when somebody asked.
+  public func stop(because reason: String? = nil) {
     guard !stopRequested else { return }
     stopRequested = true
+    stopReason = reason
     onStop?()
   }
 

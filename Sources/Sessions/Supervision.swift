@@ -33,7 +33,9 @@ extension Session {
         return await supervise(try await start())
       } catch {
         switch error {
-        case .stopped: return .failed(reason: "The session was stopped before its container was started.")
+        case .stopped:
+          return .failed(
+            reason: stopReason ?? "The session was stopped before its container was started.")
         case .failed(let sentence): return .failed(reason: sentence)
         case .noShell: return .noShell(metadata.image)
         }
