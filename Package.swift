@@ -71,7 +71,7 @@ let package = Package(
         "TestSupport", logging,
       ]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
-    tests("SessionsTests", ["Sessions"]),
+    tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),

@@ -1,5 +1,6 @@
 // Bytes over a non-blocking descriptor: a connected socket, or one end of a FIFO.
 
+internal import CSupport
 internal import Glibc
 internal import SystemPackage
 
@@ -97,6 +98,13 @@ public final class Stream {
   /// Returns when the other side has gone for good, which is more than the end of what it sends, or when this side has
   /// closed the stream.
   public func hangUp() async { await hungUp.wait() }
+
+  /// Lets a pipe hold so many bytes, where the kernel grants it: it refuses more than /proc/sys/fs/pipe-max-size, and
+  /// the pipe then holds what it held before.
+  public func reserve(_ bytes: Int) {
+    guard let raw = fd?.raw else { return }
+    _ = agentd_pipe_reserve(raw, UInt32(clamping: bytes))
+  }
 
   /// Closes the descriptor; whoever waits is told so. Closing again does nothing.
   public func close() {
