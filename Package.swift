@@ -42,7 +42,7 @@ let package = Package(
     .executableTarget(
       name: "agentd",
       dependencies: [
-        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time",
+        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/agentd", swiftSettings: settings),
@@ -70,11 +70,11 @@ let package = Package(
     tests(
       "DaemonTests",
       [
-        "Daemon", "Control", "Sessions", "Engine", "Profiles", "Cron", "Reactor", "Time",
+        "Daemon", "Control", "Sessions", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time",
         "TestSupport", logging,
       ]),
     tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
-    tests("SessionsTests", ["Sessions"]),
+    tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),

@@ -106,6 +106,13 @@ int agentd_capture_pipe(int ends[2]) {
   return result;
 }
 
+int agentd_pipe_reserve(int pipe, unsigned bytes) {
+  int held = fcntl(pipe, F_GETPIPE_SZ);
+  if (held < 0) return -errno;
+  if (bytes <= (unsigned)held) return 0;
+  return bytes > INT_MAX ? -EINVAL : or_errno(fcntl(pipe, F_SETPIPE_SZ, (int)bytes));
+}
+
 int agentd_peer_uid(int socket, uint32_t *uid) {
   struct ucred credentials;
   socklen_t size = sizeof credentials;

@@ -90,6 +90,8 @@ int agentd_inotify_remove(int inotify, int watch);
 int agentd_inotify_read(int inotify, int *watches, unsigned capacity);
 // A pipe for a child's output: ends[0], ours, is non-blocking; ends[1], the child's, is not.
 int agentd_capture_pipe(int ends[2]);
+// Makes a pipe hold at least so many bytes; never makes it smaller.
+int agentd_pipe_reserve(int pipe, unsigned bytes);
 // The uid of the peer of a connected Unix socket.
 int agentd_peer_uid(int socket, uint32_t *uid);
 // Binds a listening Unix socket at `path` with the mode 0600 from its first moment.

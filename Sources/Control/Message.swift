@@ -7,7 +7,7 @@ public enum Build {
   /// The version of agentd, as `agentd --version` prints it.
   public static let version = "0.1.0"
   /// Raised with every change of a message.
-  static let protocolVersion = 2
+  static let protocolVersion = 3
 }
 
 /// What a client asks for: one line each.
@@ -16,6 +16,9 @@ public enum Request: Codable, Sendable, Equatable {
   case run(invocation: InvocationRequest)
   /// End a session: its id. The answer is `done` or `refused`.
   case stop(session: String)
+  /// Wait for the end of a session, live or ended: its id. The answers are `refused`, or `accepted` and later
+  /// `finished`, at once for a session that has ended.
+  case follow(session: String)
   /// Which sessions live. The answer is `sessions`.
   case list
 }
@@ -53,9 +56,12 @@ public struct InvocationRequest: Codable, Sendable, Equatable {
 public enum Reply: Codable, Sendable, Equatable {
   /// The request was not carried out. One sentence says why and what to do.
   case refused(reason: String)
-  /// A session has begun.
+  /// Not now: there are too many clients. The request was not carried out, and may be on another connection. One
+  /// sentence says why.
+  case busy(reason: String)
+  /// A session has begun, or is the one to be followed.
   case accepted(session: AcceptedSession)
-  /// The session that this connection asked for has ended.
+  /// A session that this connection asked for or follows has ended.
   case finished(session: FinishedSession)
   /// The sessions that live.
   case sessions(sessions: [LiveSession])
@@ -63,7 +69,7 @@ public enum Reply: Codable, Sendable, Equatable {
   case done
 }
 
-/// A session that has begun.
+/// A session that has begun, or that is followed.
 public struct AcceptedSession: Codable, Sendable, Equatable {
   /// 16 hex digits.
   public var id: String

@@ -4,6 +4,7 @@ import Control
 import Cron
 import Engine
 import Glibc
+import Logging
 import Profiles
 import Reactor
 import TestSupport
@@ -161,4 +162,16 @@ final class ServiceFixture {
       invocation: InvocationRequest(
         profile: profile, repository: nil, workUnit: nil, timeoutMilliseconds: timeout, detach: detach))
   }
+}
+
+/// Makes a process ready for a service: the secret in its environment, its log, its loop.
+func prepareService() throws {
+  guard setenv(ServiceFixture.secretVariable, ServiceFixture.secret, 1) == 0 else {
+    throw CallFailed("setenv", errno)
+  }
+  let settings = try LogSettings(environment: [:])
+  LoggingSystem.bootstrap { label in
+    MultiplexLogHandler([EventLog(label: label, settings), EventRecorder(ServiceFixture.log)])
+  }
+  LoopThread.start()
 }

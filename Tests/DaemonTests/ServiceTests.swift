@@ -4,7 +4,6 @@
 import Control
 import FoundationEssentials
 import Glibc
-import Logging
 import Reactor
 import TestSupport
 import Testing
@@ -25,7 +24,7 @@ struct ServiceTests {
     let result = try await #require(
       processExitsWith: .success, observing: [\.standardErrorContent]
     ) {
-      try prepareProcess()
+      try prepareService()
       try await liveAndDrain()
     }
     let events = try events(result.standardErrorContent)
@@ -54,7 +53,7 @@ struct ServiceTests {
   @Test("sessions end by their code, by their deadline and by being stopped, and a detached one by itself")
   func endings() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await endInFourWays()
     }
   }
@@ -62,7 +61,7 @@ struct ServiceTests {
   @Test("a session whose container cannot be removed says so, and its record stays open")
   func stuckTeardown() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await keepRecordOpen()
     }
   }
@@ -72,7 +71,7 @@ struct ServiceTests {
     let result = try await #require(
       processExitsWith: .exitCode(128 + SIGTERM), observing: [\.standardOutputContent]
     ) {
-      try prepareProcess()
+      try prepareService()
       try await leaveAtOnce()
     }
     let output = String(decoding: result.standardOutputContent, as: UTF8.self)
@@ -89,7 +88,7 @@ struct ServiceTests {
   @Test("a daemon that cannot start says why and leaves nothing behind")
   func refusedStarts() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await refuseToStart()
     }
   }
@@ -107,17 +106,6 @@ private struct LogLine: Decodable {
   var profile: String?
   var outcome: String?
   var exit_code: Int?
-}
-
-private func prepareProcess() throws {
-  guard setenv(ServiceFixture.secretVariable, ServiceFixture.secret, 1) == 0 else {
-    throw CallFailed("setenv", errno)
-  }
-  let settings = try LogSettings(environment: [:])
-  LoggingSystem.bootstrap { label in
-    MultiplexLogHandler([EventLog(label: label, settings), EventRecorder(ServiceFixture.log)])
-  }
-  LoopThread.start()
 }
 
 @Loop private func liveAndDrain() async throws {

@@ -134,7 +134,7 @@ struct CommandScriptTests {
 
 @Suite("the privileged script's reading")
 struct ReadScriptTests {
-  private let head = "fail() { printf 'agentd: %s\\n' \"$1\" >&2; exit 6; }\n"
+  private let head = "report() { :; }; fail() { printf 'agentd: %s\\n' \"$1\" >&2; exit 6; }\n"
 
   @Test("the first part arrives byte for byte, and the second is left in the pipe", arguments: Shell.allCases)
   func parts(shell: Shell) throws {
