@@ -25,9 +25,12 @@ public final class Service {
   private let sealCommand: [String]
   private let log = Logger(label: "agentd")
   private let runnerLog = Logger(label: "runner")
+  private let supervisor: Supervisor
   private let stopping = Latch()
   private let idle = Latch()
-  private var sessions: [SessionID: Session] = [:]
+  private var sessions: [SessionID: Session] = [:] {
+    didSet { supervisor.sessions = sessions.count }
+  }
   /// Requests that may still become sessions.
   private var beginning = 0
   /// Sessions that have ended and whose clients are being told.
@@ -43,6 +46,7 @@ public final class Service {
     self.configuration = configuration
     self.environment = environment
     self.sealCommand = sealCommand
+    supervisor = Supervisor(environment: environment, log: log)
   }
 
   /// Runs until a signal has ended it and all sessions have ended.
@@ -56,6 +60,7 @@ public final class Service {
       try Signals(Self.endingSignals) { [weak self] in self?.receive($0) }
     }
     defer { signals.close() }
+    defer { supervisor.close() }
     let worker = try Self.granted { () throws(SystemError) in try Worker() }
     let instance = try await worker.run { [daemon = configuration.daemon] () throws(StartFailure) in
       try Instance(claiming: daemon)
@@ -112,7 +117,9 @@ public final class Service {
     } catch {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
+    supervisor.enter(.serving)
     await stopping.wait()
+    supervisor.enter(.draining)
     server.stopAccepting()
     log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
     openWhenIdle()
@@ -150,8 +157,8 @@ public final class Service {
       throw StartFailure(
         "There is no podman in PATH (\(path)): install Podman, or correct the daemon's PATH.")
     }
-    let secrets = configuration.secretVariables
-    let words = environment.filter { !secrets.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+    let withheld = configuration.secretVariables.union(Supervisor.variables)
+    let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
     let containers = Containers(podman: Podman(executable: podman), environment: words, worker: worker)
     do throws(EngineError) {
       try await containers.probe()
