@@ -176,6 +176,35 @@ int agentd_unix_connect(const char *path) {
   return fd;
 }
 
+int agentd_unix_datagram_connect(const char *name) {
+  if (name[0] != '/' && name[0] != '@') return -EAFNOSUPPORT;
+  struct sockaddr_un address;
+  socklen_t size;
+  int result = unix_address(name, &address, &size);
+  if (result < 0) return result;
+  if (name[0] == '@') {
+    // An abstract name is as long as it is said to be: the closing NUL would be a part of it.
+    address.sun_path[0] = 0;
+    size--;
+  }
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  if (connect(fd, (struct sockaddr *)&address, size) < 0) {
+    result = -errno;
+    close(fd);
+    return result;
+  }
+  return fd;
+}
+
+int agentd_datagram_send(int fd, const void *message, size_t size) {
+  ssize_t count;
+  do {
+    count = send(fd, message, size, MSG_NOSIGNAL);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : 0;
+}
+
 static int64_t nanoseconds(clockid_t clock) {
   struct timespec now;
   clock_gettime(clock, &now);

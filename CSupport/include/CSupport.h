@@ -99,6 +99,11 @@ int agentd_unix_listen(const char *path, int backlog);
 int agentd_unix_accept(int listener);
 // Connects a non-blocking Unix socket. A full backlog is -EAGAIN.
 int agentd_unix_connect(const char *path);
+// Connects a non-blocking datagram socket to an absolute path, or to a name in the abstract namespace, which begins
+// with @. Anything else is -EAFNOSUPPORT.
+int agentd_unix_datagram_connect(const char *name);
+// Sends one datagram. A receiver whose queue is full is -EAGAIN.
+int agentd_datagram_send(int fd, const void *message, size_t size);
 // The monotonic and the wall clock, in nanoseconds.
 uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);

@@ -47,9 +47,12 @@ public final class Service {
   private let log = Logger(label: "agentd")
   private let runnerLog = Logger(label: "runner")
   private let isReplacing: Bool
+  private let supervisor: Supervisor
   private let stopping = Latch()
   private let idle = Latch()
-  private var sessions: [SessionID: Session] = [:]
+  private var sessions: [SessionID: Session] = [:] {
+    didSet { supervisor.sessions = sessions.count }
+  }
   /// Requests that may still become sessions.
   private var beginning = 0
   /// Answers to clients that wait for a session's end, on their way.
@@ -73,6 +76,7 @@ public final class Service {
     self.environment = environment
     self.sealCommand = sealCommand
     followers = Followers(configuration)
+    supervisor = Supervisor(environment: environment, log: log)
   }
 
   /// Runs until a signal has ended it and all sessions have ended, or were handed over.
@@ -86,6 +90,7 @@ public final class Service {
       try Signals(Self.signals) { [weak self] in self?.receive($0) }
     }
     defer { signals.close() }
+    defer { supervisor.close() }
     let worker = try Self.granted { () throws(SystemError) in try Worker() }
     if isReplacing {
       // A new one that could not start must not take the old one away.
@@ -144,11 +149,14 @@ public final class Service {
     self.scheduler = scheduler
     defer { scheduler.stop() }
     do throws(SystemError) {
-      try await scheduler.start()
+      // A signal that came during the start has nothing to stop yet.
+      if !stopping.isOpen { try await scheduler.start() }
     } catch {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
+    supervisor.enter(.serving)
     await stopping.wait()
+    supervisor.enter(leaving == .handingOver ? .handingOver : .draining)
     server.stopAccepting()
     if leaving == .draining {
       log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
@@ -189,8 +197,8 @@ public final class Service {
       throw StartFailure(
         "There is no podman in PATH (\(path)): install Podman, or correct the daemon's PATH.")
     }
-    let secrets = configuration.secretVariables
-    let words = environment.filter { !secrets.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+    let withheld = configuration.secretVariables.union(Supervisor.variables)
+    let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
     let containers = Containers(podman: Podman(executable: podman), environment: words, worker: worker)
     do throws(EngineError) {
       try await containers.probe()
