@@ -8,6 +8,8 @@ public enum ClientError: Error, CustomStringConvertible {
   case noDaemon(path: String)
   /// The connection broke or came to nothing. What was asked on it may have been heard; a later one may do better.
   case broken(String)
+  /// The daemon is another build, and does not understand what is asked.
+  case otherBuild(String)
   /// The socket may not be used, or the two sides do not understand each other: trying again is of no use.
   case failed(String)
 
@@ -16,7 +18,7 @@ public enum ClientError: Error, CustomStringConvertible {
     switch self {
     case .noDaemon(let path):
       "No daemon listens at \(path): start it with `agentd daemon`, with the same configuration."
-    case .broken(let sentence), .failed(let sentence): sentence
+    case .broken(let sentence), .otherBuild(let sentence), .failed(let sentence): sentence
     }
   }
 }
@@ -74,7 +76,7 @@ public final class Client {
     } catch let error as ClientError {
       throw error
     } catch let error as FrameError {
-      throw .failed(error.sentence)
+      throw error.isOtherBuild ? .otherBuild(error.sentence) : .failed(error.sentence)
     } catch {
       throw .broken("The connection to the daemon broke before it had answered (\(error)): see its log.")
     }

@@ -177,6 +177,8 @@ private struct Greeting: Codable {
 /// A line that is no message of this build. One sentence for the other side.
 struct FrameError: Error {
   let sentence: String
+  /// Whether the other side speaks, but another build's language.
+  var isOtherBuild = false
 }
 
 /// Encodes a message as one line, its newline included.
@@ -202,8 +204,8 @@ func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: S
     let name = build.allSatisfy({ (" "..."~").contains($0) }) ? String(build) : "?"
     throw FrameError(
       sentence: "The \(peer) is another build of agentd (\(name), protocol \(greeting.protocol); this one is "
-        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary."
-    )
+        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary.",
+      isOtherBuild: true)
   }
   guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: data) else {
     throw FrameError(sentence: "The \(peer) sent a message that this build of agentd does not know.")

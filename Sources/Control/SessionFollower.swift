@@ -30,6 +30,8 @@ public final class SessionFollower {
     case attached(AcceptedSession)
     /// No daemon answers. It is looked for from now on.
     case daemonGone
+    /// The next daemon is another build, as after an upgrade. It has the session, whose end its record will tell.
+    case otherBuild
   }
 
   /// How long a client waits for a daemon to come back, unless the operator says otherwise.
@@ -49,6 +51,8 @@ public final class SessionFollower {
   private var client: Client?
   /// Why the last connection ended, until another is looked for.
   private var loss: String?
+  /// Whether a daemon has had the session on this side's account.
+  private var wasAttached: Bool
   private var stopRequested = false
   private var isClosed = false
 
@@ -67,6 +71,7 @@ public final class SessionFollower {
     self.session = session
     self.path = path
     self.client = client
+    wasAttached = client != nil
     self.patience = patience
     self.recordedEnd = recordedEnd
     self.onNotice = onNotice
@@ -108,7 +113,7 @@ public final class SessionFollower {
     } catch {
       switch error {
       case .noDaemon, .broken: lose(client, error.description)
-      case .failed(let sentence): throw .failed(sentence)
+      case .otherBuild(let sentence), .failed(let sentence): throw .failed(sentence)
       }
       return nil
     }
@@ -137,30 +142,44 @@ public final class SessionFollower {
 
   // MARK: Looking for a daemon
 
+  /// How an attempt to follow the session came to nothing; each with its sentence.
+  private enum Failure {
+    case noDaemon(String)
+    case otherBuild(String)
+  }
+
   /// Returns with a connection on which the session is followed, or with the end that its record tells of.
   private func find() async throws(FollowError) -> FinishedSession? {
-    let end = Loop.now + patience
+    var end = Loop.now + patience
     var pause = Self.firstPause
-    var isTold = false
+    var told: Notice?
     while !isClosed {
       if let ended = recordedEnd() { return ended }
       // A connection that broke counts as an attempt: a daemon that ends every one of them is asked now and then.
-      let failed: String?
-      if let loss { failed = loss } else { failed = try await attempt() }
+      let failure: Failure?
+      if let loss { failure = .noDaemon(loss) } else { failure = try await attempt() }
       loss = nil
-      guard let failed else { return nil }
-      if !isTold { onNotice(.daemonGone) }
-      isTold = true
-      let left = end - Loop.now
-      guard left > .zero else { throw .gaveUp(failed) }
-      await Timer.sleep(min(pause, left))
+      switch failure {
+      case nil: return nil
+      case .noDaemon(let sentence):
+        if told == nil { onNotice(.daemonGone) }
+        told = told ?? .daemonGone
+        guard Loop.now < end else { throw .gaveUp(sentence) }
+      case .otherBuild(let sentence):
+        guard wasAttached else { throw .failed(sentence) }
+        if told != .otherBuild { onNotice(.otherBuild) }
+        told = .otherBuild
+        // There is a daemon: patience is for when there is none.
+        end = Loop.now + patience
+      }
+      await Timer.sleep(told == .otherBuild ? pause : min(pause, end - Loop.now))
       pause = min(pause * 2, Self.longestPause)
     }
     throw .failed(Self.letGo)
   }
 
-  /// Connects and follows; the sentence of what failed when that may go better another time.
-  private func attempt() async throws(FollowError) -> String? {
+  /// Connects and follows; what failed when that may go better another time.
+  private func attempt() async throws(FollowError) -> Failure? {
     let client: Client
     do throws(ClientError) {
       client = try await Client.connect(to: path)
@@ -179,22 +198,24 @@ public final class SessionFollower {
       return try transient(reply)
     }
     self.client = client
+    wasAttached = true
     if stopRequested { sendStop(on: client) }
     onNotice(.attached(accepted))
     return nil
   }
 
-  private func transient(_ error: ClientError) throws(FollowError) -> String {
+  private func transient(_ error: ClientError) throws(FollowError) -> Failure {
     switch error {
-    case .noDaemon, .broken: return error.description
+    case .noDaemon, .broken: return .noDaemon(error.description)
+    case .otherBuild(let sentence): return .otherBuild(sentence)
     case .failed(let sentence): throw .failed(sentence)
     }
   }
 
-  private func transient(_ reply: Reply) throws(FollowError) -> String {
+  private func transient(_ reply: Reply) throws(FollowError) -> Failure {
     switch reply {
-    case .busy(let reason): return reason
-    case .accepted: return Self.letGo
+    case .busy(let reason): return .noDaemon(reason)
+    case .accepted: return .noDaemon(Self.letGo)
     case .refused(let reason): throw .refused(reason)
     case .finished, .sessions, .done: throw .failed(Self.strange(reply))
     }

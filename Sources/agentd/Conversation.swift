@@ -26,7 +26,7 @@ struct VerbFailure: Error {
     let code: Int32 =
       switch error {
       case .noDaemon, .broken: Self.unavailable
-      case .failed: 1
+      case .otherBuild, .failed: 1
       }
     self.init(sentence: error.description, code: code)
   }

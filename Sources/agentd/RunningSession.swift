@@ -27,6 +27,7 @@ final class RunningSession {
   private(set) var output: SessionOutput?
   private var outputIsPending = false
   private var daemonIsAway = false
+  private var daemonIsOtherBuild = false
   /// Whether this terminal asked for the session.
   private var isOwn = false
   private var interrupts = 0
@@ -151,11 +152,15 @@ final class RunningSession {
       say(
         "No daemon answers: waiting up to \(patience.written) for it. Session \(session) needs none to go on."
       )
+    case .otherBuild:
+      daemonIsOtherBuild = true
+      say("The daemon is another build now. It has session \(session ?? ""), whose end the record will tell.")
     case .attached(let accepted):
       record = Record(path: accepted.record)
       if isShown, output == nil { show(accepted.consoleLog) }
       if daemonIsAway { say("The daemon is back, and knows session \(accepted.id).") }
       daemonIsAway = false
+      daemonIsOtherBuild = false
     }
   }
 
@@ -171,7 +176,11 @@ final class RunningSession {
       Terminal.complain("Left the session \(session ?? "that was asked for") to the daemon: see `agentd ps`.")
       _exit(128 + SIGINT)
     }
-    if let follower, !follower.isConnected {
+    if daemonIsOtherBuild {
+      Terminal.complain(
+        "the daemon is another build: stop the session with its `agentd stop`; Ctrl-C again leaves it running"
+      )
+    } else if let follower, !follower.isConnected {
       Terminal.complain(
         "the session is stopped as soon as the daemon is back; Ctrl-C again leaves it running")
     } else {

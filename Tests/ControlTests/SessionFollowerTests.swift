@@ -138,28 +138,30 @@ struct SessionFollowerTests {
     #expect(daemon.requests.count == 3)
   }
 
-  @Test("a daemon of another build is not asked again")
+  @Test("a daemon of another build is not asked again by who never had one of its own")
   @Loop func otherBuild() async throws {
-    let scratch = Scratch()
-    defer { scratch.remove() }
-    var peers: [Stream] = []
-    let listener = try Listener(path: "\(scratch.path)/s", onExhaustion: { _ in }) { descriptor, _ in
-      guard let stream = try? Stream(descriptor) else { return }
-      peers.append(stream)
-      Loop.spawn { try? await stream.write(Array("{\"protocol\":1,\"build\":\"9.9\"}\n".utf8)) }
-    }
-    defer { listener.close() }
-    let follower = SessionFollower(
-      to: session, at: "\(scratch.path)/s", patience: RawClient.patience, recordedEnd: { nil },
-      onNotice: { _ in })
-    do {
-      _ = try await follower.end()
-      Issue.record("another build's daemon told of an end")
-    } catch {
-      #expect("\(error)".hasPrefix("The daemon is another build of agentd (9.9, protocol 1;"))
-    }
-    #expect(peers.count == 1)
-    for peer in peers { peer.close() }
+    let daemon = try StandIn()
+    defer { daemon.remove() }
+    daemon.stop()
+    let other = try OtherBuild(daemon.path)
+    defer { other.close() }
+    let failure = await Waiting(session, daemon).failure()
+    #expect(failure?.hasPrefix("failed: The daemon is another build of agentd (9.9, protocol 1;") == true)
+    #expect(other.connections == 1)
+  }
+
+  @Test("after an upgrade, whose daemon does not understand the client, the record tells of the end")
+  @Loop func upgrade() async throws {
+    let daemon = try StandIn()
+    defer { daemon.remove() }
+    let client = try await Client.connect(to: daemon.path)
+    // No patience is spent on a daemon that is there.
+    let waiting = Waiting(session, daemon, over: client, patience: .seconds(1), recordedAfter: 6)
+    daemon.stop()
+    let other = try OtherBuild(daemon.path)
+    defer { other.close() }
+    #expect(try await waiting.end() == finished)
+    #expect(waiting.notices == [.daemonGone, .otherBuild])
   }
 
   @Test("a session that is let go while no daemon answers is looked for no more")
@@ -229,6 +231,31 @@ private final class StandIn {
     requests.append(request)
     for latch in waiting { latch.open() }
     waiting = []
+  }
+}
+
+/// A daemon that speaks another build's language.
+@Loop
+private final class OtherBuild {
+  private(set) var connections = 0
+  private var peers: [Stream] = []
+  private var listener: Listener?
+  private let path: String
+
+  init(_ path: String) throws {
+    self.path = path
+    listener = try Listener(path: path, onExhaustion: { _ in }) { [weak self] descriptor, _ in
+      guard let self, let stream = try? Stream(descriptor) else { return }
+      connections += 1
+      peers.append(stream)
+      Loop.spawn { try? await stream.write(Array("{\"protocol\":1,\"build\":\"9.9\"}\n".utf8)) }
+    }
+  }
+
+  func close() {
+    listener?.close()
+    unlink(path)
+    for peer in peers { peer.close() }
   }
 }
 

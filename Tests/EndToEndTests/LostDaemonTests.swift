@@ -55,6 +55,27 @@ extension EndToEnd {
       }
     }
 
+    @Test("is one of 20 that all get their outcome when another daemon replaces theirs")
+    func replaced() throws {
+      let gate = try Gate()
+      try withDaemon(.gated(gate, "echo ready; read word </gate/gate; echo done; exit 4")) { daemon in
+        let clients = try (0..<20).map { _ in try daemon.begin("run", "site") }
+        for client in clients { try client.waitForOutput("ready") }
+        let old = try #require(daemon.program)
+        try daemon.launch(["daemon", "--replace", "--config", daemon.config])
+        #expect(try old.wait() == .exited(0))
+        // Some end before the next daemon is there, some after.
+        for _ in 0..<20 { gate.open() }
+        for client in clients {
+          let ended = try daemon.end(of: client)
+          #expect(ended.status == .exited(0))
+          #expect(ended.lastLine == "session nothing_ready (exit code 4)")
+          #expect(ended.text == "ready\ndone\n")
+        }
+        try daemon.waitForStart()
+      }
+    }
+
     @Test("10 MB and more, with a restart in the middle, are complete in run, in logs and in logs -f")
     func megabytes() throws {
       let gate = try Gate()
