@@ -232,7 +232,8 @@ public struct Recovery {
       details["outcome"] = "\(Outcome.error.label)"
       details["reason"] = "\(reason)"
     }
-    log.info("agentd.session_recovered", metadata: details)
+    let level: Logger.Level = if case .interrupted = decision { .warning } else { .info }
+    log.log(level: level, "agentd.session_recovered", metadata: details)
   }
 
   // MARK: Removing what belongs to no session

@@ -62,7 +62,10 @@ final class CountingGate {
   deinit { unlink(file) }
 
   /// Ends with 3, which is `blocked`, so that no default can be taken for it.
-  var profile: Profile { .gated(gate, "echo ran >>/gate/ran; echo ready; read word </gate/gate; exit 3") }
+  /// What it leaves in its record belongs to a sub-uid under rootless podman.
+  var profile: Profile {
+    .gated(gate, "echo ran >>/gate/ran; echo left >.runa/left; echo ready; read word </gate/gate; exit 3")
+  }
 }
 
 extension EndToEnd {
@@ -158,6 +161,7 @@ extension EndToEnd {
       #expect(json["exit_code"]?.integer == (ranToItsEnd ? 3 : nil))
       #expect((json["error"] == nil) == ranToItsEnd)
       #expect(json["end_timestamp"] != nil)
+      #expect(record.runaText("left") == (ranToItsEnd ? "left\n" : ""))
       #expect(record.unsealed() == [])
     }
   }

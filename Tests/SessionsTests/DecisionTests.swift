@@ -65,6 +65,9 @@ struct DecisionTests {
       container: .dead(code: 6, at: time), report: unreleased,
       decision: .interrupted(reason: Ending.unreleased)),
     Row(
+      requestedEnd: .stop, container: .dead(code: 6, at: time), report: unreleased,
+      decision: .interrupted(reason: Ending.unreleased)),
+    Row(
       requestedEnd: .deadline, container: .dead(code: 143, at: time), report: atCommand,
       decision: .finished(.timedOut(code: 143))),
     Row(
