@@ -19,8 +19,9 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
   .target(name: name, dependencies: dependencies, path: "Sources/\(name)", swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+  .testTarget(
+    name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude, swiftSettings: settings)
 }
 
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
@@ -28,6 +29,8 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
   name: "agentd",
+  // For Benchmarks/, which is a package of its own.
+  products: ["Cron", "Time"].map { .library(name: $0, targets: [$0]) },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -61,7 +64,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
     tests("ReactorTests", ["Reactor", "Time", "TestSupport"]),
     tests("TimeTests", ["Time"]),
-    tests("CronTests", ["Cron", "Time"]),
+    tests("CronTests", ["Cron", "Time"], exclude: ["agreement.py"]),
     tests("ProfilesTests", ["Profiles", "Cron", "Time"]),
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(
@@ -78,3 +81,11 @@ let package = Package(
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )
+
+// Linked with libFuzzer, so for `Tests/run.sh fuzz` only. gold would take the main function of that library as well.
+if Context.environment["AGENTD_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "CronFuzz", dependencies: ["Cron", "Time"], path: "Tests/Fuzz/CronFuzz",
+      swiftSettings: settings, linkerSettings: [.unsafeFlags(["-use-ld=lld"])]))
+}

@@ -47,6 +47,9 @@ name = "idle"
 base_image = "localhost/never-started:latest"
 methodology_dir = "methodology"
 command = ["/bin/true"]
+# A timer that is armed and not due wakes nobody either.
+repo = "https://example.org/never-cloned.git"
+schedule = "0 0 29 2 *"
 EOF
 
 awake=0

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Every test of agentd, on a machine that may have nothing but Swift: Tests/run.sh [STEP...]
 #
-# Steps: lint, unit, e2e (real Podman as root), rootless (the same as an ordinary user), asan, quickstart; all of
-# them unless some are named. Everything but lint runs on both backends of the reactor. Needs root, because both
-# root and an ordinary user are tested: the latter is agentd-test, made when missing and kept for the next run.
+# Steps: lint, unit, fuzz (a minute a target), agreement (cron expressions beside implementations by others, from PyPI),
+# e2e (real Podman as root), rootless (the same as an ordinary user), asan, quickstart, schedule (three minutes of the
+# real clock, beside the others); all of them unless some are named. What needs a reactor runs on both of its backends.
+# Needs root, because both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept
+# for the next run.
 # A test that cannot run counts as failed, with the reason. The last line is the sum: N passed, N failed.
 
 # shellcheck source=examples/host.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
 cd "$repository_root"
 
-all_steps=(lint unit e2e rootless asan quickstart)
+all_steps=(lint unit fuzz agreement e2e rootless asan quickstart schedule)
 backends=(io_uring epoll)
 test_user='agentd-test'
+fuzz_seconds=60
 step_limit=1200
 run_limit=4800
 logs=$repository_root/.build/test-logs
@@ -92,6 +95,7 @@ cannot() {
 finish() {
   local status=$?
   trap - EXIT
+  [[ -z ${schedule:-} ]] || kill "$schedule" 2>/dev/null || true
   [[ -z ${stage:-} ]] || remove_tree "$stage"
   printf '\n'
   # A step that ends the script says why itself: it is one failure more.
@@ -113,7 +117,8 @@ on_both_backends() {
   local what=$1 bin=$2 backend
   shift 2
   for backend in "${backends[@]}"; do
-    run tests "$what, $backend" env AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
+    # With TZ set, setting it to another zone changes it in place, whatever other threads read then.
+    run tests "$what, $backend" env TZ=UTC0 AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
       "$(bundle "$bin")" --testing-library swift-testing "$@" || true
   done
 }
@@ -208,7 +213,7 @@ leave_user_clean() {
 
 say "Preparing this host"
 install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd
-if [[ ${steps[*]} != lint ]]; then
+if [[ " ${steps[*]} " =~ \ (unit|e2e|rootless|asan|quickstart)\  ]]; then
   import_base_image
   choose_podman_settings
 fi
@@ -217,12 +222,13 @@ if wants lint; then
   # A plain Task begins on a thread of Swift's global pool, and Task.yield and Task.sleep go by way of it.
   run one 'no task outside the loop' bash -c '! grep -rnE --include="*.swift" \
     "^[^/]*\bTask(\.(detached|yield|sleep|init)\b|\(priority|[[:space:]]*\{)" Sources' || true
-  run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests || true
-  run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/idle.sh || true
+  run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests \
+    Benchmarks/Package.swift Benchmarks/Sources || true
+  run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/*.sh || true
 fi
 
 debug=''
-if wants unit || wants e2e || wants rootless; then
+if wants unit || wants agreement || wants e2e || wants rootless || wants schedule; then
   if run one 'debug build' swift build --build-tests; then debug=$(swift build --show-bin-path); fi
 fi
 
@@ -247,9 +253,72 @@ test_as_user() {
   done
 }
 
-with_debug_build unit on_both_backends unit "$debug" --skip EndToEndTests
+# begin_schedule: three minutes of waiting, which the other steps need not wait for.
+begin_schedule() {
+  AGENTD=$debug/agentd timeout --kill-after=30 "$step_limit" Benchmarks/schedule.sh \
+    </dev/null >"$logs/schedule.log" 2>&1 9>&- &
+  schedule=$!
+}
+
+# end_schedule: its result, whenever it comes.
+end_schedule() {
+  local status=0
+  wait "$schedule" || status=$?
+  schedule=''
+  echo "schedules in three minutes of the real clock:"
+  cat "$logs/schedule.log"
+  if ((status == 0)); then
+    record 'schedules on the real clock' 1 0
+  else
+    record 'schedules on the real clock' 0 1 "exit status $status"
+  fi
+}
+
+# The packages come fresh in their pinned versions, so it needs the network.
+agree_with_others() {
+  local place=$repository_root/.build/agreement
+  install_packages python3 python3-venv
+  mkdir -p "$place"
+  if run one 'cronsim and croniter' python3 Tests/CronTests/agreement.py "$place/triples"; then
+    cat "$logs/cronsim-and-croniter.log"
+    run tests agreement env TZ=UTC0 AGENTD_AGREEMENT="$place/triples" "$(bundle "$debug")" \
+      --testing-library swift-testing --filter AgreementTests || true
+  else
+    cannot agreement 'there is nothing to compare with'
+  fi
+}
+
+with_debug_build unit on_both_backends unit "$debug" --skip 'EndToEndTests|AgreementTests'
+with_debug_build agreement agree_with_others
+with_debug_build schedule begin_schedule
 with_debug_build e2e on_both_backends e2e "$debug" --filter EndToEndTests
 with_debug_build rootless test_as_user
+
+# fuzz_cron: feeds the parser of cron expressions from the committed corpus on, and shows the input that it fails on.
+fuzz_cron() {
+  local options=(-c release --scratch-path .build-fuzz --product CronFuzz) findings=$logs/fuzz-cron input
+  # Every room that the fuzzer should see the inside of is built for it, with the address sanitizer.
+  options+=(-Xswiftc '-sanitize=fuzzer,address')
+  if ! run one 'fuzz build' env AGENTD_FUZZ=1 swift build "${options[@]}"; then
+    cannot 'fuzz cron expressions' 'its build failed'
+    return
+  fi
+  rm -rf "$findings"
+  mkdir -p "$findings/corpus"
+  run one 'fuzz cron expressions' .build-fuzz/release/CronFuzz -max_total_time="$fuzz_seconds" -max_len=1100 \
+    -timeout=10 -dict=Tests/Fuzz/cron.dictionary -artifact_prefix="$findings/" \
+    "$findings/corpus" Tests/Fuzz/cron.corpus || true
+  for input in "$findings"/{crash,timeout,oom,leak}-*; do
+    [[ ! -f $input ]] || printf 'Failing input, kept as %s: %s\n' "${input#"$repository_root"/}" "$(cat -v "$input")"
+  done
+}
+
+if wants fuzz; then fuzz_cron; fi
+
+if wants schedule; then run one 'no search of an occurrence takes 1 ms' Benchmarks/cron.sh || true; fi
+
+# Not beside unit tests: some of them set the clock, to what it shows, which wakes whoever waits for a moment of it.
+[[ -z ${schedule:-} ]] || end_schedule
 
 if wants asan; then
   asan=(--scratch-path .build-asan --sanitize=address)
@@ -257,7 +326,8 @@ if wants asan; then
   echo 'leak:/checkouts/TOMLKit/' >"$logs/leaks-of-others"
   export LSAN_OPTIONS="suppressions=$logs/leaks-of-others:print_suppressions=0"
   if run one 'address sanitizer build' swift build --build-tests "${asan[@]}"; then
-    on_both_backends 'address sanitizer' "$(swift build "${asan[@]}" --show-bin-path)" --skip EndToEndTests
+    on_both_backends 'address sanitizer' "$(swift build "${asan[@]}" --show-bin-path)" \
+      --skip 'EndToEndTests|AgreementTests'
   else
     cannot 'address sanitizer' 'its build failed'
   fi

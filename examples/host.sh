@@ -1,6 +1,6 @@
 # Makes a Debian host ready for agentd: packages, binary, base image, Podman's settings.
 #
-# quickstart.sh, Tests/run.sh and Benchmarks/idle.sh source it.
+# quickstart.sh, Tests/run.sh and the scripts of Benchmarks/ source it.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # what is set here is read by those scripts
 set -euo pipefail

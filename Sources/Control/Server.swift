@@ -7,7 +7,7 @@ public import Reactor
 public final class Server {
   /// Connections at once. Beyond it the oldest that waits for nothing makes room, so that a crowd of silent
   /// clients cannot keep out one that speaks.
-  static let connectionLimit = 512
+  public static let connectionLimit = 512
   /// How long a client may keep the daemon waiting.
   public static let clientPatience: Duration = .seconds(10)
 

@@ -43,13 +43,13 @@ struct DaysOfWeek: Sendable, Equatable {
 
   /// The days of `month` that match.
   func days(in month: MonthShape) -> ValueSet {
-    var days = ValueSet()
-    for day in 1...month.length {
-      let weekday = month.weekday(of: day)
-      let isNth = nth.contains((day - 1) / 7 * 7 + weekday)
-      let isLast = last.contains(weekday) && day + 7 > month.length
-      if every.contains(weekday) || isNth || isLast { days.insert(day) }
+    var days = ValueSet(repeating: every, from: month.firstWeekday)
+    for member in nth { days.insert(month.firstDay(on: member % 7) + member / 7 * 7) }
+    for weekday in last {
+      let first = month.firstDay(on: weekday)
+      days.insert(first + (month.length - first) / 7 * 7)
     }
+    days.formIntersection(ValueSet(1...month.length))
     return days
   }
 }

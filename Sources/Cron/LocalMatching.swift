@@ -82,6 +82,11 @@ extension CronExpression {
 
   private func matches(day: Int64) -> Bool { firstDay(atOrAfter: day, through: day) != nil }
 
+  #if DEBUG
+    /// Told of each month that a search looks at: what the test that bounds the work of a search counts.
+    @TaskLocal static var onMonth: (@Sendable () -> Void)?
+  #endif
+
   private func firstDay(atOrAfter day: Int64, through last: Int64) -> Int64? {
     let date = CivilDate(daysSinceEpoch: day)
     var (year, month) = (date.year, Int(date.month))
@@ -96,6 +101,9 @@ extension CronExpression {
       }
       let first = CivilDate(firstOf: Int64(month), in: year).daysSinceEpoch
       guard first <= last else { return nil }
+      #if DEBUG
+        Self.onMonth?()
+      #endif
       if let match = days(in: MonthShape(month: month, year: year, firstDay: first)).first(
         atOrAfter: earliest)
       {

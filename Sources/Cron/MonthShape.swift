@@ -11,6 +11,9 @@ struct MonthShape: Sendable, Equatable {
 
   func weekday(of day: Int) -> Int { (firstWeekday + day - 1) % 7 }
 
+  /// The first day of the month on a weekday, 1 to 7.
+  func firstDay(on weekday: Int) -> Int { (weekday - firstWeekday + 7) % 7 + 1 }
+
   /// The Monday-to-Friday day nearest to `day` that is in the same month.
   func nearestWeekday(to day: Int) -> Int {
     switch weekday(of: day) {

@@ -19,7 +19,7 @@ public struct Schedule: Sendable, Equatable {
   public let expression: CronExpression
   /// Where.
   public let zone: Zone
-  /// Each occurrence is delayed by less than this, in whole milliseconds.
+  /// Each occurrence is delayed by less than this and by less than the time to the next one, in whole milliseconds.
   public let jitter: Duration
   /// Where the draws of the delays start from: another for each name.
   private let seed: UInt64
@@ -50,9 +50,17 @@ public struct Schedule: Sendable, Equatable {
     expression.next(after: moment, in: zone).map(occurrence)
   }
 
-  /// The first occurrence at or after a moment; nil when the zone's knowledge ends before there is one.
-  public func next(atOrAfter moment: Timestamp) -> Occurrence? {
-    expression.next(atOrAfter: moment, in: zone).map(occurrence)
+  /// The first occurrence that is due at or after a moment; nil when the zone's knowledge ends before there is one.
+  public func next(dueAtOrAfter moment: Timestamp) -> Occurrence? {
+    // Of those before the moment only the last may be due after it, as no delay reaches the next occurrence.
+    var last: Timestamp?
+    var next = expression.next(atOrAfter: moment - jitter, in: zone)
+    while let earlier = next, earlier < moment {
+      last = earlier
+      next = expression.next(after: earlier, in: zone)
+    }
+    if let last = last.map(occurrence), last.due >= moment { return last }
+    return next.map(occurrence)
   }
 
   private func occurrence(_ moment: Timestamp) -> Occurrence {
@@ -62,7 +70,10 @@ public struct Schedule: Sendable, Equatable {
   /// Drawn from the name and the moment alone (FNV-1a for the name, the mixing of SplitMix64 for the draw), so that it
   /// is the same whenever and wherever it is asked for.
   private func delay(of moment: Timestamp) -> Duration {
-    let (seconds, attoseconds) = jitter.components
+    guard jitter > .zero else { return .zero }
+    // An occurrence comes before the next one, however close the two are: by the clock or because that was changed.
+    let room = expression.next(after: moment, in: zone).map { min(jitter, $0 - moment) } ?? jitter
+    let (seconds, attoseconds) = room.components
     let milliseconds = UInt64(seconds * 1000 + attoseconds / 1_000_000_000_000_000)
     guard milliseconds > 0 else { return .zero }
     var bits = seed ^ UInt64(bitPattern: moment.secondsSinceEpoch) &* 0x9e37_79b9_7f4a_7c15

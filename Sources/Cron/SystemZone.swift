@@ -132,6 +132,11 @@ public struct SystemZone: Sendable {
   // MARK: Asking glibc
 
   private static func read(_ name: String, asTZ value: String?, around moment: Timestamp) -> Zone {
+    asking(value) { probe(name, around: moment) }
+  }
+
+  /// Has `body` ask glibc while TZ holds another value, nil for none.
+  static func asking<Answer>(_ value: String?, _ body: () -> Answer) -> Answer {
     reading.withLock { _ in
       let before = getenv("TZ").map { String(cString: $0) }
       // Another value in between, so that a file that has changed is read again.
@@ -143,7 +148,7 @@ public struct SystemZone: Sendable {
         set(before)
         tzset()
       }
-      return probe(name, around: moment)
+      return body()
     }
   }
 

@@ -11,6 +11,17 @@ struct ValueSet: Sendable, Equatable, Sequence {
     bits = (.max << UInt64(range.lowerBound)) & (.max >> UInt64(63 - range.upperBound))
   }
 
+  /// Days from 1 on, at least 31 of them, of which those match whose weekday does.
+  ///
+  /// - Parameters:
+  ///   - weekdays: members of 0 to 6.
+  ///   - first: the weekday of day 1.
+  init(repeating weekdays: ValueSet, from first: Int) {
+    // Six weeks in a row, from bit 0 on.
+    let weeks = weekdays.bits * 0x8_1020_4081
+    bits = (weeks >> UInt64(first)) << 1
+  }
+
   var isEmpty: Bool { bits == 0 }
 
   var count: Int { bits.nonzeroBitCount }

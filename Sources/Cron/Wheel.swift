@@ -8,8 +8,8 @@ public import Time
 ///
 /// - An occurrence is *fired* within `grace` of the moment it is due, and *missed* when nobody asked until after that: the
 ///   machine slept, the process stood still, or the clock was set forward. Missed ones are counted, never fired later.
-/// - No occurrence of a schedule is fired twice, also when the clock is set back over it. One that was missed may be
-///   fired when the clock is set back and then comes to it.
+/// - No occurrence of a schedule is fired twice, also when the clock is set back over it. One that was missed is fired
+///   when the clock is set back and then comes to it.
 public struct Wheel: Sendable {
   /// How late an occurrence may be fired: cron's own resolution. A later one is missed.
   public static let grace: Duration = .seconds(60)
@@ -35,7 +35,7 @@ public struct Wheel: Sendable {
 
   /// - Parameters:
   ///   - schedules: events give their indices in this array.
-  ///   - now: an occurrence at this very moment is fired.
+  ///   - now: what is due at this very moment is fired, and what is due before it does not count as missed.
   public init(_ schedules: [Schedule], at now: Timestamp) {
     entries = schedules.map { WheelEntry($0, at: now) }
     fillHeap()
@@ -59,14 +59,15 @@ public struct Wheel: Sendable {
       entries[top.index].fire(occurrence)
       event = .fired(index: top.index, occurrence)
     } else {
-      let count = entries[top.index].skip(from: occurrence, dueBy: now - Self.grace)
+      let count = entries[top.index].skip(
+        from: occurrence, dueBefore: now - Self.grace + .nanoseconds(1))
       event = .missed(index: top.index, count: count, first: occurrence.moment)
     }
     replaceTop()
     return event
   }
 
-  /// Finds all next occurrences anew after the clock was set, in either direction.
+  /// Finds all next occurrences anew after the clock was set, in either direction. Those that have come by then stay.
   public mutating func clockWasSet(to now: Timestamp) {
     for index in entries.indices { entries[index].restart(at: now) }
     fillHeap()

@@ -13,9 +13,9 @@ internal import Time
 /// occurrence is decided by the wheel, which reads no clock.
 @Loop
 final class Scheduler {
-  /// Conversations with the daemon's own socket at once, so that a crowd of occurrences at one instant leaves most of
+  /// Conversations with the daemon's own socket at once, so that a crowd of occurrences at one instant leaves half of
   /// the server's connections to other clients.
-  static let conversationLimit = 64
+  private static let conversationLimit = Server.connectionLimit / 2
   /// Events handled before everything else on the loop has its turn.
   private static let eventBatch = 64
   /// How far the clock may be from where the zones were read before they are read again: behind it, where a zone is
@@ -41,10 +41,11 @@ final class Scheduler {
   private let socketPath: String
   private let worker: Worker
   private let log: Logger
+  private let clock: @Loop () -> Timestamp
   private var members: [Member]
   private var wheel: Wheel
   private var stamps: [ZoneSource: SystemZone.Stamp?] = [:]
-  private var zonesReadAt = Loop.wallClock
+  private var zonesReadAt: Timestamp
   private let gate = Semaphore(permits: conversationLimit)
   private var timer: WallTimer?
   private var isAtWork = false
@@ -52,30 +53,48 @@ final class Scheduler {
   private var isStopped = false
 
   /// Nothing happens before `start`.
-  init(_ configuration: Configuration, worker: Worker, log: Logger) {
-    socketPath = configuration.daemon.socketPath
+  ///
+  /// - Parameters:
+  ///   - profiles: those without a schedule are left out.
+  ///   - socketPath: where the daemon listens.
+  ///   - clock: what occurrences are decided by; the timer always goes by the wall clock.
+  init(
+    _ profiles: [Profile], socketPath: String, worker: Worker, log: Logger,
+    clock: @escaping @Loop () -> Timestamp = { Loop.wallClock }
+  ) {
+    self.socketPath = socketPath
+    self.clock = clock
+    zonesReadAt = clock()
     self.worker = worker
     self.log = log
-    members = configuration.profiles.compactMap { profile in
+    members = profiles.compactMap { profile in
       profile.schedule.map { Member(profile: profile.name, runs: $0) }
     }
-    wheel = Wheel([], at: Loop.wallClock)
+    wheel = Wheel([], at: zonesReadAt)
   }
 
-  /// Begins with the occurrences from `now` on. The daemon must listen by then.
-  func start(at now: Timestamp) async throws(SystemError) {
+  /// Begins with the occurrences from now on. The daemon must listen by then.
+  func start() async throws(SystemError) {
     guard !members.isEmpty, !isStopped else { return }
     timer = try WallTimer { [weak self] in self?.wake($0) }
+    // Armed at once, so that nothing is left out and no change of the clock unnoticed while the disk is asked.
+    isAtWork = true
+    wheel = Wheel(members.map(\.runs.schedule), at: clock())
+    timer?.set(wheel.due)
     stamps = await readStamps()
     guard !isStopped else { return }
-    wheel = Wheel(members.map(\.runs.schedule), at: now)
-    timer?.set(wheel.due)
     log.info(
       "agentd.scheduler_started",
       metadata: [
         "profiles": .stringConvertible(members.count),
         "next": "\(wheel.due.map(\.rfc3339) ?? "never")",
       ])
+    await work()
+  }
+
+  /// The next occurrence of a profile; nil when it has none.
+  func next(of profile: String) -> Schedule.Occurrence? {
+    members.firstIndex { $0.profile == profile }.flatMap { wheel.pending($0) }
   }
 
   /// Fires nothing from now on. What was asked for already is answered by the daemon.
@@ -98,10 +117,10 @@ final class Scheduler {
     repeat {
       if clockWasSet {
         clockWasSet = false
-        wheel.clockWasSet(to: Loop.wallClock)
+        wheel.clockWasSet(to: clock())
       }
       var handled = 0
-      while !isStopped, let event = wheel.takeEvent(at: Loop.wallClock) {
+      while !isStopped, let event = wheel.takeEvent(at: clock()) {
         handle(event)
         handled += 1
         if handled % Self.eventBatch == 0 { await Loop.yield() }
@@ -154,7 +173,7 @@ final class Scheduler {
         metadata: facts(of: member, occurrence, ["running_session_id": "\(session)"]))
       return
     }
-    let lateness = Loop.wallClock - occurrence.due
+    let lateness = clock() - occurrence.due
     try await client.send(
       .run(
         invocation: InvocationRequest(
@@ -217,7 +236,7 @@ final class Scheduler {
   /// and zones whose knowledge no longer fits the clock. Looked at after each wake-up, so that none is needed for it.
   private func refreshZones() async {
     let found = await readStamps()
-    let now = Loop.wallClock
+    let now = clock()
     var fresh: [ZoneSource: Zone] = [:]
     let age = now - zonesReadAt
     let isOutgrown = age < .zero - Self.zoneSlack.behind || age > Self.zoneSlack.ahead

@@ -137,11 +137,12 @@ public final class Service {
         "audit_root": "\(configuration.daemon.auditRoot)", "daemon_id": "\(instance.id)",
         "profiles": .stringConvertible(configuration.profiles.count), "version": "\(Build.version)",
       ])
-    let scheduler = Scheduler(configuration, worker: worker, log: log)
+    let scheduler = Scheduler(
+      configuration.profiles, socketPath: configuration.daemon.socketPath, worker: worker, log: log)
     self.scheduler = scheduler
     defer { scheduler.stop() }
     do throws(SystemError) {
-      try await scheduler.start(at: Loop.wallClock)
+      try await scheduler.start()
     } catch {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }

@@ -14,9 +14,9 @@ final class Events: Sendable {
     all.withLock { $0.filter { $0.name == name }.map(\.facts) }
   }
 
-  /// Returns when an event of this name has been logged.
-  @Loop func wait(for name: String) async {
-    while self[name].isEmpty {
+  /// Returns when so many events of this name have been logged.
+  @Loop func wait(for name: String, _ count: Int = 1) async {
+    while self[name].count < count {
       let changed = Latch()
       waiting.append(changed)
       await changed.wait()

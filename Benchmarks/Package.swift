@@ -1,0 +1,25 @@
+// swift-tools-version: 6.2
+// The benchmarks: a package of its own, so that nobody who builds agentd builds them or what they depend on.
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+/// A room of agentd.
+func room(_ name: String) -> Target.Dependency { .product(name: name, package: "agentd") }
+
+func benchmark(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(
+    name: name, dependencies: dependencies, path: "Sources/\(name)", swiftSettings: settings)
+}
+
+let package = Package(
+  name: "agentd-benchmarks",
+  dependencies: [.package(name: "agentd", path: "..")],
+  targets: [benchmark("CronBenchmark", [room("Cron"), room("Time")])]
+)
