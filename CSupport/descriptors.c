@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -111,6 +112,11 @@ int agentd_pipe_reserve(int pipe, unsigned bytes) {
   if (held < 0) return -errno;
   if (bytes <= (unsigned)held) return 0;
   return bytes > INT_MAX ? -EINVAL : or_errno(fcntl(pipe, F_SETPIPE_SZ, (int)bytes));
+}
+
+int agentd_pipe_unread(int pipe) {
+  int unread = 0;
+  return ioctl(pipe, FIONREAD, &unread) < 0 ? -errno : unread;
 }
 
 int agentd_peer_uid(int socket, uint32_t *uid) {

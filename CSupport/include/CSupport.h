@@ -92,6 +92,8 @@ int agentd_inotify_read(int inotify, int *watches, unsigned capacity);
 int agentd_capture_pipe(int ends[2]);
 // Makes a pipe hold at least so many bytes; never makes it smaller.
 int agentd_pipe_reserve(int pipe, unsigned bytes);
+// How many bytes in a pipe, of which either end is given, wait to be read.
+int agentd_pipe_unread(int pipe);
 // The uid of the peer of a connected Unix socket.
 int agentd_peer_uid(int socket, uint32_t *uid);
 // Binds a listening Unix socket at `path` with the mode 0600 from its first moment.

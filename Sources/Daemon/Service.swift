@@ -20,7 +20,7 @@ public final class Service {
   /// How long the last lines of the log may take to be read.
   private static let logPatience: Duration = .seconds(2)
   /// How long sessions that are being prepared, or that are ending, may take before a hand-over goes on without them.
-  private static let handOverPatience: Duration = .seconds(20)
+  var handOverPatience: Duration = .seconds(20)
   /// How long it then waits for those that it has told to end.
   private static let handOverGrace: Duration = .seconds(5)
   /// The signal that makes the daemon hand over to the next one.
@@ -258,7 +258,7 @@ public final class Service {
     leaving = .handingOver
     scheduler?.stop()
     log.info("agentd.handing_over", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
-    _ = Timer(after: Self.handOverPatience) { self.endUnstarted() }
+    _ = Timer(after: handOverPatience) { self.endUnstarted() }
     stopping.open()
     openWhenIdle()
   }

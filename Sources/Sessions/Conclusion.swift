@@ -23,13 +23,15 @@ enum Ending: Sendable, Codable, Equatable {
       self = .failed(reason: "How the container ended is not known: see the events of this session.")
       return
     }
+    if report?.isUnreleased == true {
+      self = .failed(reason: Self.unreleased)
+      return
+    }
     guard let report, report.phase != .command, !wasStopped else {
       self = .exited(code: code)
       return
     }
-    if report.isUnreleased {
-      self = .failed(reason: Self.unreleased)
-    } else if code == SetupScript.failureCode {
+    if code == SetupScript.failureCode {
       // The setup has said why.
       self = .setupFailed(code: code, reason: nil)
     } else if code == 1, report.phase == .preparing {

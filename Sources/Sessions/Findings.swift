@@ -24,10 +24,10 @@ struct Findings: Sendable, Equatable {
   var requestedEnd: Facts.RequestedEnd?
   /// Its container.
   var container: Container
-  /// What its setup wrote; nil when that is lost. Read after `isEnvelopeHeld`.
+  /// What its setup wrote; nil when that is lost. Read after `unreadEnvelope`.
   var report: SetupReport?
-  /// Whether a process has its FIFO open or waits for it; nil when that was not looked at or cannot be told.
-  var isEnvelopeHeld: Bool?
+  /// How many bytes of its envelope wait in its FIFO; nil when that was not looked at or cannot be told.
+  var unreadEnvelope: Int?
   /// Whether the machine was restarted since.
   var wasRestarted = false
   /// The profile's base image, for a sentence.
@@ -67,14 +67,16 @@ enum Decision: Sendable, Equatable {
   }
 
   private static func afterRelease(_ findings: Findings) -> Decision {
+    if findings.report?.isUnreleased == true { return .interrupted(reason: Ending.unreleased) }
     switch findings.container {
     case .absent: return .interrupted(reason: findings.wasRestarted ? restarted : removed)
     case .dead(let code, .some): return ended(code, findings)
     case .dead(_, nil): return .interrupted(reason: findings.wasRestarted ? restarted : unknown)
     case .ending: return .ends
     case .live:
-      // What was written into a pipe that nobody held is gone with its writer, and the container would wait for ever.
-      let isReleased = findings.isEnvelopeHeld != false || findings.report?.phase != .preparing
+      // Until the setup has come to the command, the part of the envelope that is the command's waits in the pipe. With
+      // nothing in it, nothing was written, or it went with the daemon, because the container had not opened it.
+      let isReleased = findings.unreadEnvelope != 0 || findings.report?.phase != .preparing
       return isReleased ? .goesOn : .interrupted(reason: Ending.unreleased)
     }
   }

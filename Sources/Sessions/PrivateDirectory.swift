@@ -112,16 +112,8 @@ public struct PrivateDirectory: Sendable {
 
   // MARK: What the container and podman write
 
-  /// Whether a process has the FIFO open, or waits in open(2) for the other end; nil when that cannot be told. Whoever
-  /// waits gets an end of file by this.
-  func isEnvelopeHeld() -> Bool? {
-    let raw = open(envelopePath, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)
-    guard raw < 0 else {
-      _ = Descriptor(owning: raw)
-      return true
-    }
-    return errno == ENXIO ? false : nil
-  }
+  /// How many bytes of the envelope wait in the FIFO for the container; nil when that cannot be told.
+  func unreadEnvelope() -> Int? { NamedPipe.unreadBytes(at: envelopePath) }
 
   /// When the report was last written to; nil when there is none.
   func reportTime() -> Timestamp? {

@@ -184,14 +184,14 @@ public struct Recovery {
   ) async -> Findings {
     let container = Self.finding(trace.container, held)
     let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
-    let asksForReader = hasFacts && facts.step == .released && container == .live
+    let looksIntoFIFO = hasFacts && facts.step == .released && container == .live
     // The FIFO first: a container that has read it all has written its report by then.
-    let (isHeld, report) = await host.worker.run {
-      (asksForReader ? directory.isEnvelopeHeld() : nil, directory.report())
+    let (unread, report) = await host.worker.run {
+      (looksIntoFIFO ? directory.unreadEnvelope() : nil, directory.report())
     }
     return Findings(
       step: hasFacts ? facts.step : nil, ending: facts.ending, requestedEnd: facts.requestedEnd,
-      container: container, report: trace.hasDirectory ? report : nil, isEnvelopeHeld: isHeld,
+      container: container, report: trace.hasDirectory ? report : nil, unreadEnvelope: unread,
       wasRestarted: facts.bootID != Boot.id, image: facts.metadata.image)
   }
 
@@ -232,7 +232,8 @@ public struct Recovery {
       details["outcome"] = "\(Outcome.error.label)"
       details["reason"] = "\(reason)"
     }
-    log.info("agentd.session_recovered", metadata: details)
+    let level: Logger.Level = if case .interrupted = decision { .warning } else { .info }
+    log.log(level: level, "agentd.session_recovered", metadata: details)
   }
 
   // MARK: Removing what belongs to no session

@@ -19,12 +19,12 @@ struct DecisionTests {
     var requestedEnd: Facts.RequestedEnd?
     var container: Findings.Container
     var report: SetupReport?
-    var isHeld: Bool?
+    var unread: Int?
     var wasRestarted = false
     let decision: Decision
 
     var testDescription: String {
-      "\(step?.rawValue ?? "lost"), \(container), \(report?.phase as Any), held \(isHeld as Any): \(decision)"
+      "\(step?.rawValue ?? "lost"), \(container), \(report?.phase as Any), unread \(unread as Any): \(decision)"
     }
   }
 
@@ -39,22 +39,24 @@ struct DecisionTests {
         step: .prepared, container: container, report: silent,
         decision: .interrupted(reason: Decision.notStarted)),
       Row(
-        step: .launching, container: container, report: silent, isHeld: true,
+        step: .launching, container: container, report: silent, unread: 9,
         decision: .interrupted(reason: Ending.unreleased)),
     ]
   }
 
   private static let released: [Row] = [
-    Row(container: .live, report: atCommand, isHeld: false, decision: .goesOn),
-    Row(container: .live, report: atClone, isHeld: true, decision: .goesOn),
-    Row(container: .live, report: silent, isHeld: true, decision: .goesOn),
-    // Nobody has the FIFO open and the setup has not begun: it waits for what will never come.
+    Row(container: .live, report: atCommand, unread: 0, decision: .goesOn),
+    Row(container: .live, report: atClone, unread: 2, decision: .goesOn),
+    Row(container: .live, report: silent, unread: 2, decision: .goesOn),
+    // Nothing is in the FIFO and the setup has not begun: it waits for what will never come.
     Row(
-      container: .live, report: silent, isHeld: false, decision: .interrupted(reason: Ending.unreleased)),
+      container: .live, report: silent, unread: 0, decision: .interrupted(reason: Ending.unreleased)),
     // What cannot be told is no reason to kill.
-    Row(container: .live, report: silent, isHeld: nil, decision: .goesOn),
-    Row(requestedEnd: .stop, container: .live, report: atCommand, isHeld: false, decision: .goesOn),
+    Row(container: .live, report: silent, unread: nil, decision: .goesOn),
+    Row(requestedEnd: .stop, container: .live, report: atCommand, unread: 0, decision: .goesOn),
     Row(container: .ending, report: atCommand, decision: .ends),
+    Row(container: .ending, report: unreleased, decision: .interrupted(reason: Ending.unreleased)),
+    Row(container: .live, report: unreleased, unread: 0, decision: .interrupted(reason: Ending.unreleased)),
     Row(container: .dead(code: 3, at: time), report: atCommand, decision: .finished(.exited(code: 3))),
     Row(container: .dead(code: 0, at: time), report: atCommand, decision: .finished(.exited(code: 0))),
     Row(
@@ -63,6 +65,9 @@ struct DecisionTests {
     Row(container: .dead(code: 1, at: time), report: silent, decision: .finished(.noShell("base:1"))),
     Row(
       container: .dead(code: 6, at: time), report: unreleased,
+      decision: .interrupted(reason: Ending.unreleased)),
+    Row(
+      requestedEnd: .stop, container: .dead(code: 6, at: time), report: unreleased,
       decision: .interrupted(reason: Ending.unreleased)),
     Row(
       requestedEnd: .deadline, container: .dead(code: 143, at: time), report: atCommand,
@@ -116,7 +121,7 @@ struct DecisionTests {
   func decision(_ row: Row) {
     let findings = Findings(
       step: row.step, ending: row.ending, requestedEnd: row.requestedEnd, container: row.container,
-      report: row.report, isEnvelopeHeld: row.isHeld, wasRestarted: row.wasRestarted, image: "base:1")
+      report: row.report, unreadEnvelope: row.unread, wasRestarted: row.wasRestarted, image: "base:1")
     #expect(Decision(findings) == row.decision)
   }
 }

@@ -112,23 +112,31 @@ struct FactsTests {
     try directory.remove()
   }
 
-  @Test("the FIFO tells whether a container holds it or waits for it, and a waiting one is let go")
+  @Test("the FIFO tells what waits for the container, and lets one through that waits for it")
   func envelope() async {
     // A process of its own: a child that another test is just starting would hold a copy of the descriptor.
     await #expect(processExitsWith: .success) {
       let tests = FactsTests()
       defer { tests.scratch.remove() }
       let directory = tests.directory
-      #expect(directory.isEnvelopeHeld() == nil)
+      #expect(directory.unreadEnvelope() == nil)
       let daemon = try directory.create(try tests.facts())
-      #expect(directory.isEnvelopeHeld() == true)
-      close(daemon.release())
-      #expect(directory.isEnvelopeHeld() == false)
+      #expect(directory.unreadEnvelope() == 0)
+      #expect(Glibc.write(daemon.raw, "12345", 5) == 5)
+      #expect(directory.unreadEnvelope() == 5)
       let container = open(directory.envelopePath, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-      #expect(directory.isEnvelopeHeld() == true)
-      var byte: UInt8 = 0
-      #expect(read(container, &byte, 1) == 0)
+      close(daemon.release())
+      #expect(directory.unreadEnvelope() == 5)
+      var bytes = [UInt8](repeating: 0, count: 8)
+      #expect(read(container, &bytes, 8) == 5)
+      #expect(directory.unreadEnvelope() == 0)
+      #expect(read(container, &bytes, 8) == 0)
       close(container)
+      // What nobody has open goes with the last who had.
+      let other = open(directory.envelopePath, O_RDWR | O_NONBLOCK | O_CLOEXEC)
+      #expect(Glibc.write(other, "12345", 5) == 5)
+      close(other)
+      #expect(directory.unreadEnvelope() == 0)
     }
   }
 }
