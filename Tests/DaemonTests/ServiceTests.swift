@@ -69,7 +69,7 @@ struct ServiceTests {
   @Test("a session is neither started nor released when what the next daemon needs cannot be written")
   func unwritableFacts() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await failToKeepFacts()
     }
   }
@@ -79,7 +79,7 @@ struct ServiceTests {
     let result = try await #require(
       processExitsWith: .success, observing: [\.standardOutputContent, \.standardErrorContent]
     ) {
-      try prepareProcess()
+      try prepareService()
       try await handSessionsOver()
     }
     let output = String(decoding: result.standardOutputContent, as: UTF8.self)
