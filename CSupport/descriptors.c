@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -106,6 +107,18 @@ int agentd_capture_pipe(int ends[2]) {
   return result;
 }
 
+int agentd_pipe_reserve(int pipe, unsigned bytes) {
+  int held = fcntl(pipe, F_GETPIPE_SZ);
+  if (held < 0) return -errno;
+  if (bytes <= (unsigned)held) return 0;
+  return bytes > INT_MAX ? -EINVAL : or_errno(fcntl(pipe, F_SETPIPE_SZ, (int)bytes));
+}
+
+int agentd_pipe_unread(int pipe) {
+  int unread = 0;
+  return ioctl(pipe, FIONREAD, &unread) < 0 ? -errno : unread;
+}
+
 int agentd_peer_uid(int socket, uint32_t *uid) {
   struct ucred credentials;
   socklen_t size = sizeof credentials;
@@ -167,6 +180,35 @@ int agentd_unix_connect(const char *path) {
     return result;
   }
   return fd;
+}
+
+int agentd_unix_datagram_connect(const char *name) {
+  if (name[0] != '/' && name[0] != '@') return -EAFNOSUPPORT;
+  struct sockaddr_un address;
+  socklen_t size;
+  int result = unix_address(name, &address, &size);
+  if (result < 0) return result;
+  if (name[0] == '@') {
+    // An abstract name is as long as it is said to be: the closing NUL would be a part of it.
+    address.sun_path[0] = 0;
+    size--;
+  }
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  if (connect(fd, (struct sockaddr *)&address, size) < 0) {
+    result = -errno;
+    close(fd);
+    return result;
+  }
+  return fd;
+}
+
+int agentd_datagram_send(int fd, const void *message, size_t size) {
+  ssize_t count;
+  do {
+    count = send(fd, message, size, MSG_NOSIGNAL);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : 0;
 }
 
 static int64_t nanoseconds(clockid_t clock) {

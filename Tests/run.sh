@@ -211,8 +211,28 @@ leave_user_clean() {
   fi
 }
 
+# verify_units: systemd accepts the example units without a warning. A warning alone leaves its exit status at 0, so any
+# output is a failure. It needs no running systemd, but a program at the path of ExecStart: the units it reads are
+# copies in which only that path is another one.
+verify_units() {
+  local copies kind said='' status=0
+  copies=$(mktemp -d)
+  for kind in system user; do
+    mkdir "$copies/$kind"
+    grep -q '^ExecStart=/usr/local/bin/agentd ' "examples/systemd/$kind/agentd.service" || status=1
+    sed 's#^ExecStart=/usr/local/bin/agentd #ExecStart=/bin/true #' "examples/systemd/$kind/agentd.service" \
+      >"$copies/$kind/agentd.service"
+    said+=$(XDG_RUNTIME_DIR=$copies systemd-analyze --"$kind" --man=no --recursive-errors=no verify \
+      "$copies/$kind/agentd.service" 2>&1) || status=1
+  done
+  rm -r "$copies"
+  printf '%s' "$said"
+  [[ $status == 0 && -z $said ]]
+}
+export -f verify_units
+
 say "Preparing this host"
-install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd
+install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd
 if [[ " ${steps[*]} " =~ \ (unit|e2e|rootless|asan|quickstart)\  ]]; then
   import_base_image
   choose_podman_settings
@@ -224,6 +244,7 @@ if wants lint; then
     "^[^/]*\bTask(\.(detached|yield|sleep|init)\b|\(priority|[[:space:]]*\{)" Sources' || true
   run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests \
     Benchmarks/Package.swift Benchmarks/Sources || true
+  run one 'systemd units' bash -c verify_units || true
   run one 'shellcheck' shellcheck -x -a .ci/run examples/quickstart.sh Tests/run.sh Benchmarks/*.sh || true
 fi
 

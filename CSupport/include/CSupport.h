@@ -90,6 +90,10 @@ int agentd_inotify_remove(int inotify, int watch);
 int agentd_inotify_read(int inotify, int *watches, unsigned capacity);
 // A pipe for a child's output: ends[0], ours, is non-blocking; ends[1], the child's, is not.
 int agentd_capture_pipe(int ends[2]);
+// Makes a pipe hold at least so many bytes; never makes it smaller.
+int agentd_pipe_reserve(int pipe, unsigned bytes);
+// How many bytes in a pipe, of which either end is given, wait to be read.
+int agentd_pipe_unread(int pipe);
 // The uid of the peer of a connected Unix socket.
 int agentd_peer_uid(int socket, uint32_t *uid);
 // Binds a listening Unix socket at `path` with the mode 0600 from its first moment.
@@ -97,6 +101,11 @@ int agentd_unix_listen(const char *path, int backlog);
 int agentd_unix_accept(int listener);
 // Connects a non-blocking Unix socket. A full backlog is -EAGAIN.
 int agentd_unix_connect(const char *path);
+// Connects a non-blocking datagram socket to an absolute path, or to a name in the abstract namespace, which begins
+// with @. Anything else is -EAFNOSUPPORT.
+int agentd_unix_datagram_connect(const char *name);
+// Sends one datagram. A receiver whose queue is full is -EAGAIN.
+int agentd_datagram_send(int fd, const void *message, size_t size);
 // The monotonic and the wall clock, in nanoseconds.
 uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);

@@ -14,6 +14,8 @@ public enum AuditError: Error, Equatable {
   case system(call: String, path: String, code: Int32)
   /// The metadata has no JSON form.
   case unencodable(path: String, reason: String)
+  /// A file of the record is not what agentd wrote there.
+  case unreadable(path: String, reason: String)
   /// A file has a second name, maybe outside the record, through which its content could still be changed.
   case multipleLinks(record: String, path: String)
   /// Another file system, or another mount of this one, begins inside the record.
@@ -40,6 +42,8 @@ extension AuditError: CustomStringConvertible {
     case .unencodable(let path, let reason):
       return
         "\(quoted(path)) was not written, its metadata has no JSON form (\(reason)); report this as a bug."
+    case .unreadable(let path, let reason):
+      return "\(quoted(path)) cannot be read: \(reason); see who changed the record."
     case .multipleLinks(let record, let path):
       return
         "\(quoted(path)) in the audit record \(quoted(record)) has more than one hard link, so that sealing"

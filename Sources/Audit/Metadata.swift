@@ -36,6 +36,8 @@ public struct Metadata: Codable, Sendable, Equatable {
   public private(set) var schemaVersion = Metadata.currentSchemaVersion
   /// 16 hex digits; also the name of the record's directory.
   public var sessionID: String
+  /// The 8 hex digits of the daemon that the session is of; absent in records of builds that did not write them.
+  public var daemonID: String?
   /// The profile's name; also the name of the directory above.
   public var profile: String
   /// The repository that was cloned, without any credential.
@@ -67,11 +69,11 @@ public struct Metadata: Codable, Sendable, Equatable {
 
   /// The metadata of a session that starts; what comes later is assigned later.
   public init(
-    sessionID: String, profile: String, repoURL: String, workUnit: String? = nil,
-    scheduledFor: Timestamp? = nil,
-    startTimestamp: Timestamp, image: String, phases: [Phase] = []
+    sessionID: String, daemonID: String? = nil, profile: String, repoURL: String, workUnit: String? = nil,
+    scheduledFor: Timestamp? = nil, startTimestamp: Timestamp, image: String, phases: [Phase] = []
   ) {
     self.sessionID = sessionID
+    self.daemonID = daemonID
     self.profile = profile
     self.repoURL = repoURL
     self.workUnit = workUnit
@@ -84,6 +86,7 @@ public struct Metadata: Codable, Sendable, Equatable {
   private enum CodingKeys: String, CodingKey {
     case schemaVersion = "schema_version"
     case sessionID = "session_id"
+    case daemonID = "daemon_id"
     case profile
     case repoURL = "repo_url"
     case workUnit = "work_unit"

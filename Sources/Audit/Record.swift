@@ -24,6 +24,11 @@ public struct Record: Sendable, Hashable {
     self.path = FilePath(path).string
   }
 
+  /// The record of a session, which need not be there.
+  public init(auditRoot: String, profile: String, session: String) {
+    path = FilePath(auditRoot).appending(profile).appending(session).string
+  }
+
   /// The directory that the session writes to.
   public var runaPath: String { return "\(path)/runa" }
   /// The file that podman logs to.
@@ -83,12 +88,21 @@ extension Record {
     try directory.sync()
   }
 
-  /// Removes what `fill` may have made, and nothing else; what cannot be removed is left for the operator.
+  /// Removes a record that nothing was written into but what `create` makes; what cannot be removed is left for the
+  /// operator.
+  public func discard() {
+    let path = FilePath(path)
+    guard let profile = try? Directory(path: path.removingLastComponent().string) else { return }
+    discard(from: profile)
+  }
+
   private func discard(from profile: borrowing Directory) {
     let name = FilePath(path).lastComponent?.string ?? ""
     if let directory = try? profile.open(name) {
       if let agentd = try? directory.open("agentd") {
-        for file in [Record.consoleLogName, Record.metadataName] { try? agentd.remove(file) }
+        for file in [Record.consoleLogName, Record.metadataName, Record.temporaryMetadataName] {
+          try? agentd.remove(file)
+        }
       }
       for folder in ["agentd", "runa"] { try? directory.remove(folder, flags: AT_REMOVEDIR) }
     }
@@ -132,22 +146,28 @@ extension Record {
 
   /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept
   /// to one line: control characters in it become spaces.
+  ///
+  /// Safe to repeat: nothing happens when the log ends with the sentence, or when its sealing had begun.
   public func appendToConsole(_ sentence: String, at time: Timestamp) throws(AuditError) {
     let line = String(String.UnicodeScalarView(sentence.unicodeScalars.map { isControl($0) ? " " : $0 }))
     let agentd = try Directory(path: path).open("agentd")
+    let entry = try Entry(
+      describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
+    guard entry.permissions != Sealing.fileMode else { return }
     let log = try openDescriptor(
       Record.consoleLogName, in: agentd.descriptor.raw, O_RDWR | O_APPEND, path: consoleLogPath)
+    let words = Array(" stderr F agentd: \(line)\n".utf8)
+    let end = try lastBytes(words.count, of: log.raw)
+    guard end != words else { return }
     // A log writer that was killed may have left half a line.
-    let start = try endsInMidLine(log.raw) ? "\n" : ""
-    let text = "\(start)\(time.rfc3339Nanoseconds) stderr F agentd: \(line)\n"
-    try writeAll(Array(text.utf8), to: log.raw, path: consoleLogPath)
+    let start = end.isEmpty || end.last == UInt8(ascii: "\n") ? "" : "\n"
+    try writeAll(Array("\(start)\(time.rfc3339Nanoseconds)".utf8) + words, to: log.raw, path: consoleLogPath)
   }
 
-  private func endsInMidLine(_ log: Int32) throws(AuditError) -> Bool {
+  private func lastBytes(_ count: Int, of log: Int32) throws(AuditError) -> [UInt8] {
     let size = try call("lseek", consoleLogPath) { Int(lseek(log, 0, SEEK_END)) }
-    guard size > 0 else { return false }
-    var last: UInt8 = 0
-    let count = try call("read", consoleLogPath) { pread(log, &last, 1, off_t(size - 1)) }
-    return count == 1 && last != UInt8(ascii: "\n")
+    var bytes = [UInt8](repeating: 0, count: min(count, size))
+    let read = try call("read", consoleLogPath) { pread(log, &bytes, bytes.count, off_t(size - bytes.count)) }
+    return Array(bytes.prefix(read))
   }
 }

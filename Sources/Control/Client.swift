@@ -6,7 +6,11 @@ public import Reactor
 public enum ClientError: Error, CustomStringConvertible {
   /// Nobody listens at the path.
   case noDaemon(path: String)
-  /// The socket is there and may not be used, or the connection broke.
+  /// The connection broke or came to nothing. What was asked on it may have been heard; a later one may do better.
+  case broken(String)
+  /// The daemon is another build, and does not understand what is asked.
+  case otherBuild(String)
+  /// The socket may not be used, or the two sides do not understand each other: trying again is of no use.
   case failed(String)
 
   /// One sentence.
@@ -14,7 +18,7 @@ public enum ClientError: Error, CustomStringConvertible {
     switch self {
     case .noDaemon(let path):
       "No daemon listens at \(path): start it with `agentd daemon`, with the same configuration."
-    case .failed(let sentence): sentence
+    case .broken(let sentence), .otherBuild(let sentence), .failed(let sentence): sentence
     }
   }
 }
@@ -50,7 +54,7 @@ public final class Client {
       }
       await Timer.sleep(connectPause)
     }
-    throw .failed("The daemon at \(path) takes no connections: it is overloaded or stopped.")
+    throw .broken("The daemon at \(path) takes no connections: it is overloaded or stopped.")
   }
 
   /// Sends a request.
@@ -58,7 +62,7 @@ public final class Client {
     do throws(StreamError) {
       try await stream.write(encodeLine(request))
     } catch {
-      throw .failed("The daemon did not take the request: \(error).")
+      throw .broken("The daemon did not take the request: \(error). Ask again.")
     }
   }
 
@@ -66,15 +70,15 @@ public final class Client {
   public func next() async throws(ClientError) -> Reply {
     do {
       guard let line = try await reader.next(within: nil) else {
-        throw ClientError.failed("The daemon ended the connection before it had answered: see its log.")
+        throw ClientError.broken("The daemon ended the connection before it had answered: see its log.")
       }
       return try decodeLine(line, as: Reply.self, from: "daemon")
     } catch let error as ClientError {
       throw error
     } catch let error as FrameError {
-      throw .failed(error.sentence)
+      throw error.isOtherBuild ? .otherBuild(error.sentence) : .failed(error.sentence)
     } catch {
-      throw .failed("The connection to the daemon broke: \(error).")
+      throw .broken("The connection to the daemon broke before it had answered (\(error)): see its log.")
     }
   }
 

@@ -14,6 +14,8 @@ public final class Connection {
   private let writing = Semaphore(permits: 1)
   private var isWriting = false
   private var attachedSessions = 0
+  private var hasHeardAll = false
+  private var isDismissed = false
 
   /// - Parameters:
   ///   - stream: the connected socket.
@@ -25,14 +27,20 @@ public final class Connection {
     reader = LineReader(stream, limit: Self.requestLimit)
   }
 
-  /// Whether a session that this client asked for is still running. Such a connection may be silent.
+  /// Whether this client waits for a session. Such a connection may be silent.
   public var isAttached: Bool { attachedSessions > 0 }
 
-  /// Counts a session as this client's until `detach`.
+  /// Whether the connection has ended: nobody reads what is sent on it.
+  public var isClosed: Bool { stream.isClosed }
+
+  /// Counts a session as one that this client waits for, until `detach`.
   public func attach() { attachedSessions += 1 }
 
   /// Ends one `attach`.
-  public func detach() { attachedSessions -= 1 }
+  public func detach() {
+    attachedSessions -= 1
+    if hasHeardAll, !isAttached { stream.close() }
+  }
 
   /// Sends a reply. A client that has gone, or that takes nothing, is no error of the daemon's: its connection is
   /// closed, and its sessions go on.
@@ -52,17 +60,18 @@ public final class Connection {
 
   /// Ends the connection with a sentence, if the client can take one now; it is not waited for.
   func dismiss(_ sentence: String) {
+    isDismissed = true
     guard !isWriting else { return stream.close() }
     Loop.spawn {
-      await self.send(.refused(reason: sentence), within: .zero)
+      await self.send(.busy(reason: sentence), within: .zero)
       self.stream.close()
     }
   }
 
-  /// Answers requests until the client leaves or breaks a rule.
+  /// Answers requests until the client leaves or breaks a rule, and returns when the connection has ended.
   func serve(_ answer: @Loop (Connection, Request) async -> Void) async {
     do {
-      while let line = try await reader.next(within: isAttached ? nil : patience) {
+      while let line = try await reader.next(within: isAttached ? nil : patience), !isDismissed {
         await answer(self, try decodeLine(line, as: Request.self, from: "client"))
         // A client that sends faster than it is answered has one turn like everybody else.
         await Loop.yield()
@@ -79,8 +88,12 @@ public final class Connection {
     } catch {
       stream.close()
     }
-    // The end of what a client sends is not its end: a session that it asked for still has an answer to give.
-    if !isAttached { stream.close() }
+    hasHeardAll = true
+    guard isAttached else { return stream.close() }
+    // The end of what a client sends is not its end: a session that it waits for still has an answer to give. But a
+    // client that has gone must not cost a descriptor for as long as that session lives.
+    await stream.hangUp()
+    stream.close()
   }
 
   /// Ends the connection at once.

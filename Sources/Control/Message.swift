@@ -7,7 +7,7 @@ public enum Build {
   /// The version of agentd, as `agentd --version` prints it.
   public static let version = "0.1.0"
   /// Raised with every change of a message.
-  static let protocolVersion = 2
+  static let protocolVersion = 3
 }
 
 /// What a client asks for: one line each.
@@ -16,6 +16,9 @@ public enum Request: Codable, Sendable, Equatable {
   case run(invocation: InvocationRequest)
   /// End a session: its id. The answer is `done` or `refused`.
   case stop(session: String)
+  /// Wait for the end of a session, live or ended: its id. The answers are `refused`, or `accepted` and later
+  /// `finished`, at once for a session that has ended.
+  case follow(session: String)
   /// Which sessions live. The answer is `sessions`.
   case list
 }
@@ -53,9 +56,12 @@ public struct InvocationRequest: Codable, Sendable, Equatable {
 public enum Reply: Codable, Sendable, Equatable {
   /// The request was not carried out. One sentence says why and what to do.
   case refused(reason: String)
-  /// A session has begun.
+  /// Not now: there are too many clients. The request was not carried out, and may be on another connection. One
+  /// sentence says why.
+  case busy(reason: String)
+  /// A session has begun, or is the one to be followed.
   case accepted(session: AcceptedSession)
-  /// The session that this connection asked for has ended.
+  /// A session that this connection asked for or follows has ended.
   case finished(session: FinishedSession)
   /// The sessions that live.
   case sessions(sessions: [LiveSession])
@@ -63,7 +69,7 @@ public enum Reply: Codable, Sendable, Equatable {
   case done
 }
 
-/// A session that has begun.
+/// A session that has begun, or that is followed.
 public struct AcceptedSession: Codable, Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
@@ -171,6 +177,8 @@ private struct Greeting: Codable {
 /// A line that is no message of this build. One sentence for the other side.
 struct FrameError: Error {
   let sentence: String
+  /// Whether the other side speaks, but another build's language.
+  var isOtherBuild = false
 }
 
 /// Encodes a message as one line, its newline included.
@@ -196,8 +204,8 @@ func decodeLine<Body: Codable>(_ line: [UInt8], as type: Body.Type, from peer: S
     let name = build.allSatisfy({ (" "..."~").contains($0) }) ? String(build) : "?"
     throw FrameError(
       sentence: "The \(peer) is another build of agentd (\(name), protocol \(greeting.protocol); this one is "
-        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary."
-    )
+        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary.",
+      isOtherBuild: true)
   }
   guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: data) else {
     throw FrameError(sentence: "The \(peer) sent a message that this build of agentd does not know.")

@@ -18,9 +18,9 @@ public struct SystemZone: Sendable {
   /// How far ahead of the moment that it was read for a zone is known. The rarest expression, a leap day on a given
   /// weekday, waits 40 years across 2100.
   public static let horizon: Duration = .seconds(50 * 366 * secondsPerDay)
-  /// Offsets are asked for this far apart, and searched only between two that differ. No clock on record was changed
-  /// and changed back within a day.
-  private static let step = secondsPerDay
+  /// Offsets are asked for this far apart, and searched only between two that differ. The shortest time after which the
+  /// tz database has a clock changed back is a week, in Gaza around Ramadan.
+  private static let step = 3 * secondsPerDay
   private static let zoneDirectory = "/usr/share/zoneinfo"
   /// What glibc rightly takes for UTC also on a machine without tzdata, as small containers are.
   private static let namesOfUTC: Set<String> = ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Universal", "Zulu"]

@@ -204,7 +204,7 @@ final class Scheduler {
             "session_id": "\(session.id)",
             "lateness_us": .stringConvertible(lateness.wholeNanoseconds / 1000),
           ]))
-    case .refused(let reason): refuse(index, occurrence, reason)
+    case .refused(let reason), .busy(let reason): refuse(index, occurrence, reason)
     case .finished, .sessions, .done:
       refuse(index, occurrence, "The daemon gave another answer than was asked for.")
     }

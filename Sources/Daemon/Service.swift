@@ -14,24 +14,51 @@ internal import Sessions
 public final class Service {
   /// Sessions at once. Each holds some descriptors and, while it starts or ends, a share of podman.
   static let sessionLimit = 1000
+  /// How long a start waits for what earlier daemons' dead sessions have left to be removed and sealed. What takes
+  /// longer goes on beside everything else.
+  private static let recoveryPatience: Duration = .seconds(10)
   /// How long the last lines of the log may take to be read.
   private static let logPatience: Duration = .seconds(2)
+  /// How long sessions that are being prepared, or that are ending, may take before a hand-over goes on without them.
+  var handOverPatience: Duration = .seconds(20)
+  /// How long it then waits for those that it has told to end.
+  private static let handOverGrace: Duration = .seconds(5)
+  /// The signal that makes the daemon hand over to the next one.
+  public nonisolated static let handOverSignal = SIGUSR1
   /// The signals that end the daemon. SIGHUP too, so that a terminal that closes drains it instead of killing it.
   public nonisolated static let endingSignals =
     [SIGINT, SIGTERM] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP])
+  /// All signals that the daemon receives.
+  public nonisolated static let signals = endingSignals + [handOverSignal]
+
+  /// How the daemon ends.
+  private enum Leaving {
+    /// Not yet.
+    case no
+    /// When all sessions have ended.
+    case draining
+    /// When no session needs it for the moment: the next one takes them over.
+    case handingOver
+  }
 
   private let configuration: Configuration
   private let environment: [String: String]
   private let sealCommand: [String]
   private let log = Logger(label: "agentd")
   private let runnerLog = Logger(label: "runner")
+  private let isReplacing: Bool
+  private let supervisor: Supervisor
   private let stopping = Latch()
   private let idle = Latch()
-  private var sessions: [SessionID: Session] = [:]
+  private var sessions: [SessionID: Session] = [:] {
+    didSet { supervisor.sessions = sessions.count }
+  }
   /// Requests that may still become sessions.
   private var beginning = 0
-  /// Sessions that have ended and whose clients are being told.
+  /// Answers to clients that wait for a session's end, on their way.
   private var replying = 0
+  private let followers: Followers
+  private var leaving = Leaving.no
   private var instance: Instance?
   private var scheduler: Scheduler?
 
@@ -39,13 +66,20 @@ public final class Service {
   ///   - configuration: what to run.
   ///   - environment: the daemon's own; podman gets it without the secrets that the configuration names.
   ///   - sealCommand: the words that seal the record at the path that follows them.
-  public init(configuration: Configuration, environment: [String: String], sealCommand: [String]) {
+  ///   - isReplacing: whether a daemon that runs with this configuration is asked to hand over.
+  public init(
+    configuration: Configuration, environment: [String: String], sealCommand: [String],
+    isReplacing: Bool = false
+  ) {
+    self.isReplacing = isReplacing
     self.configuration = configuration
     self.environment = environment
     self.sealCommand = sealCommand
+    followers = Followers(configuration)
+    supervisor = Supervisor(environment: environment, log: log)
   }
 
-  /// Runs until a signal has ended it and all sessions have ended.
+  /// Runs until a signal has ended it and all sessions have ended, or were handed over.
   ///
   /// - Throws: `StartFailure` when it cannot start; nothing is left behind then.
   public func run(backend: BackendChoice) async throws(StartFailure) {
@@ -53,10 +87,17 @@ public final class Service {
       "agentd.reactor_chosen",
       metadata: ["reactor": "\(backend.kind.rawValue)", "reason": "\(backend.reason)"])
     let signals = try Self.granted { () throws(SystemError) in
-      try Signals(Self.endingSignals) { [weak self] in self?.receive($0) }
+      try Signals(Self.signals) { [weak self] in self?.receive($0) }
     }
     defer { signals.close() }
+    defer { supervisor.close() }
     let worker = try Self.granted { () throws(SystemError) in try Worker() }
+    if isReplacing {
+      // A new one that could not start must not take the old one away.
+      try await proveAuditRoot(worker)
+      _ = try await reachPodman(worker)
+      try await Predecessor(pidFile: configuration.daemon.pidFile, worker: worker, log: log).handOver()
+    }
     let instance = try await worker.run { [daemon = configuration.daemon] () throws(StartFailure) in
       try Instance(claiming: daemon)
     }
@@ -81,7 +122,6 @@ public final class Service {
   private func serve(_ instance: Instance, _ worker: Worker) async throws(StartFailure) {
     try await proveAuditRoot(worker)
     let containers = try await reachPodman(worker)
-    try await Reconciliation(containers: containers, worker: worker, instance: instance, log: log).run()
     let host = try Self.granted { () throws(SystemError) in
       try SessionHost(
         containers: containers, worker: worker, daemonID: instance.id,
@@ -89,6 +129,7 @@ public final class Service {
         auditRoot: configuration.daemon.auditRoot, sealCommand: sealCommand, log: runnerLog)
     }
     defer { host.close() }
+    try await recover(on: host)
     let server = try Self.granted { () throws(SystemError) in
       try Server(
         path: configuration.daemon.socketPath, owner: geteuid(),
@@ -108,15 +149,21 @@ public final class Service {
     self.scheduler = scheduler
     defer { scheduler.stop() }
     do throws(SystemError) {
-      try await scheduler.start()
+      // A signal that came during the start has nothing to stop yet.
+      if !stopping.isOpen { try await scheduler.start() }
     } catch {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
+    supervisor.enter(.serving)
     await stopping.wait()
+    supervisor.enter(leaving == .handingOver ? .handingOver : .draining)
     server.stopAccepting()
-    log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+    if leaving == .draining {
+      log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+    }
     openWhenIdle()
     await idle.wait()
+    if leaving == .handingOver { await leaveSessions(instance) }
     await containers.close()
   }
 
@@ -150,8 +197,8 @@ public final class Service {
       throw StartFailure(
         "There is no podman in PATH (\(path)): install Podman, or correct the daemon's PATH.")
     }
-    let secrets = configuration.secretVariables
-    let words = environment.filter { !secrets.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+    let withheld = configuration.secretVariables.union(Supervisor.variables)
+    let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
     let containers = Containers(podman: Podman(executable: podman), environment: words, worker: worker)
     do throws(EngineError) {
       try await containers.probe()
@@ -162,10 +209,37 @@ public final class Service {
     return containers
   }
 
+  /// Takes over the sessions of earlier daemons, and waits for those that are over, for a while.
+  private func recover(on host: SessionHost) async throws(StartFailure) {
+    let recovered: [RecoveredSession]
+    do throws(RecoveryFailure) {
+      recovered = try await Recovery(host: host, log: log).run()
+    } catch {
+      throw StartFailure(error.description)
+    }
+    let settled = Latch()
+    var unsettled = recovered.count { !$0.goesOn }
+    for found in recovered {
+      add(found.session)
+      Loop.spawn {
+        await self.live(found.session)
+        guard !found.goesOn else { return }
+        unsettled -= 1
+        if unsettled == 0 { settled.open() }
+      }
+    }
+    guard unsettled > 0 else { return }
+    let patience = Timer(after: Self.recoveryPatience) { settled.open() }
+    await settled.wait()
+    patience.cancel()
+  }
+
   // MARK: Ending
 
   private func receive(_ signal: Int32) {
+    guard signal != Self.handOverSignal else { return handOver() }
     guard stopping.isOpen else {
+      leaving = .draining
       // At once: an occurrence that comes between this signal and the draining is not begun.
       scheduler?.stop()
       stopping.open()
@@ -178,8 +252,48 @@ public final class Service {
     _exit(128 + signal)
   }
 
+  /// Begins to leave without ending any session, also in the middle of draining.
+  private func handOver() {
+    guard leaving != .handingOver else { return }
+    leaving = .handingOver
+    scheduler?.stop()
+    log.info("agentd.handing_over", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+    _ = Timer(after: handOverPatience) { self.endUnstarted() }
+    stopping.open()
+    openWhenIdle()
+  }
+
+  /// A pull may take half an hour, and what it is for is in this daemon's memory only.
+  private func endUnstarted() {
+    for session in sessions.values where session.phase == .image {
+      session.stop(because: "The daemon was replaced before the session's image was there: run it again.")
+    }
+    _ = Timer(after: Self.handOverGrace) { self.idle.open() }
+  }
+
+  /// Ends the process and leaves its sessions, their containers, facts and records to the next daemon.
+  private func leaveSessions(_ instance: Instance) async {
+    log.info(
+      "agentd.daemon_stopped",
+      metadata: ["reason": "handed over", "sessions": .stringConvertible(sessions.count)])
+    await EventLog.output.finish(within: Self.logPatience)
+    // From the moment in which the next one may begin, nothing of this one does anything.
+    instance.resign()
+    _exit(0)
+  }
+
   private func openWhenIdle() {
-    if stopping.isOpen, sessions.isEmpty, beginning == 0, replying == 0 { idle.open() }
+    guard beginning == 0, replying == 0 else { return }
+    switch leaving {
+    case .no: break
+    case .draining: if sessions.isEmpty { idle.open() }
+    case .handingOver: if sessions.values.allSatisfy(\.canBeLeft) { idle.open() }
+    }
+  }
+
+  private func add(_ session: Session) {
+    sessions[session.id] = session
+    session.onReleased = { [weak self] in self?.openWhenIdle() }
   }
 
   // MARK: Requests
@@ -188,6 +302,11 @@ public final class Service {
     switch request {
     case .run(let invocation): await begin(invocation, from: connection, on: host)
     case .stop(let id): await connection.send(stop(id))
+    case .follow(let id):
+      replying += 1
+      await followers.follow(id, from: connection, on: host.worker) { self.sessions[$0]?.record }
+      replying -= 1
+      openWhenIdle()
     case .list: await connection.send(.sessions(sessions: list()))
     }
   }
@@ -205,17 +324,20 @@ public final class Service {
     return sessions.values.sorted { ($0.accepted, $0.id.description) < ($1.accepted, $1.id.description) }.map
     {
       LiveSession(
-        id: $0.id.description, profile: $0.invocation.profile.name, phase: $0.phase.rawValue,
-        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.invocation.repository.text,
-        isScheduled: $0.invocation.scheduledFor != nil)
+        id: $0.id.description, profile: $0.profile, phase: $0.phase.rawValue,
+        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.repository,
+        isScheduled: $0.isScheduled)
     }
   }
 
   private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
     beginning += 1
+    // From now on, so that a crowd of others does not end the connection in the middle.
+    connection.attach()
     let session: Session
     do throws(SessionRefusal) {
       session = try await admit(request, on: host)
+      Checkpoint.prepared.pass()
     } catch {
       log.warning(
         "agentd.run_rejected",
@@ -223,40 +345,41 @@ public final class Service {
       beginning -= 1
       openWhenIdle()
       await connection.send(.refused(reason: error.description))
+      connection.detach()
       return
     }
-    sessions[session.id] = session
+    add(session)
     beginning -= 1
-    if !request.detach { connection.attach() }
-    Loop.spawn { await self.live(session, for: request.detach ? nil : connection) }
-    await connection.send(
-      .accepted(
-        session: AcceptedSession(
-          id: session.id.description, record: session.record.path, consoleLog: session.record.consoleLogPath))
-    )
+    if !request.detach { followers.add(connection, to: session.id) }
+    Loop.spawn { await self.live(session) }
+    await connection.send(.accepted(session: AcceptedSession(session.id.description, session.record)))
+    if request.detach { connection.detach() }
   }
 
   private func admit(_ request: InvocationRequest, on host: SessionHost) async throws(SessionRefusal)
     -> Session
   {
     guard !stopping.isOpen else {
-      throw SessionRefusal("The daemon is stopping: it finishes its sessions and begins none.")
+      throw SessionRefusal(
+        leaving == .handingOver
+          ? "The daemon is handing over to the next one: ask again."
+          : "The daemon is stopping: it finishes its sessions and begins none.")
     }
     guard sessions.count + beginning <= Self.sessionLimit else {
       throw SessionRefusal("\(Self.sessionLimit) sessions live already: wait for one to end.")
     }
     let intake = Intake(configuration: configuration, worker: host.worker)
-    return try await Session.prepare(try await intake.invocation(for: request), on: host)
+    let invocation = try await intake.invocation(for: request)
+    Checkpoint.intake.pass()
+    return try await Session.prepare(invocation, on: host)
   }
 
-  private func live(_ session: Session, for connection: Connection?) async {
+  private func live(_ session: Session) async {
     let conclusion = await session.run()
     sessions[session.id] = nil
     replying += 1
-    if let connection {
-      await connection.send(.finished(session: FinishedSession(session, conclusion)))
-      connection.detach()
-    }
+    await followers.tell(FinishedSession(session, conclusion), of: session.id)
+    Checkpoint.answered.pass()
     replying -= 1
     openWhenIdle()
   }
@@ -265,7 +388,7 @@ public final class Service {
 extension FinishedSession {
   @Loop fileprivate init(_ session: Session, _ conclusion: Conclusion) {
     self.init(
-      id: session.id.description, profile: session.invocation.profile.name, outcome: conclusion.outcome.label,
+      id: session.id.description, profile: session.profile, outcome: conclusion.outcome.label,
       isSuccess: conclusion.outcome.isSuccess, exitCode: conclusion.exitCode, signal: conclusion.signal,
       durationMilliseconds: conclusion.duration.wholeMilliseconds, record: session.record.path,
       reason: conclusion.reason, problems: conclusion.problems)

@@ -1,6 +1,7 @@
 // Writing to a descriptor that others share, stdout or stderr, without ever waiting in the write.
 
 internal import Glibc
+internal import SystemPackage
 
 /// Keeps what the reader of a terminal or pipe does not take, up to a limit, and writes it when it does.
 ///
@@ -16,7 +17,8 @@ public final class InheritedOutput {
   private let limit: Int
   private var buffer: [UInt8] = []
   private var watch: Watch?
-  private var isBroken = false
+  /// Why nothing is taken any more, once a write has failed: EPIPE when the reader has gone.
+  public private(set) var failure: SystemError?
   private var drained: [CheckedContinuation<Void, Never>] = []
   private var droppedBytes = 0
 
@@ -55,7 +57,7 @@ public final class InheritedOutput {
     buffer += bytes
     flush()
     if !buffer.isEmpty { await withCheckedContinuation { drained.append($0) } }
-    return !isBroken
+    return failure == nil
   }
 
   /// Returns when everything has been taken, or after `patience`.
@@ -68,7 +70,7 @@ public final class InheritedOutput {
 
   private func flush() {
     var offset = 0
-    while offset < buffer.count, !isBroken, isWritable() {
+    while offset < buffer.count, failure == nil, isWritable() {
       let count = buffer[offset...].withUnsafeBytes {
         Glibc.write(fd, $0.baseAddress, min($0.count, Self.chunk))
       }
@@ -77,10 +79,10 @@ public final class InheritedOutput {
       } else if errno == EAGAIN {
         break
       } else if errno != EINTR {
-        isBroken = true
+        failure = SystemError("write", Errno(rawValue: errno))
       }
     }
-    if isBroken { buffer = [] } else { buffer.removeFirst(offset) }
+    if failure != nil { buffer = [] } else { buffer.removeFirst(offset) }
     if buffer.isEmpty {
       watch?.close()
       watch = nil

@@ -1,5 +1,6 @@
 // Bytes over a non-blocking descriptor: a connected socket, or one end of a FIFO.
 
+internal import CSupport
 internal import Glibc
 internal import SystemPackage
 
@@ -36,6 +37,7 @@ public final class Stream {
   private var writable = true
   private var reader: Waiter?
   private var writer: Waiter?
+  private let hungUp = Latch()
 
   /// Takes over a non-blocking descriptor.
   public init(_ descriptor: consuming Descriptor, _ interest: Interest = [.read, .write]) throws(SystemError)
@@ -90,6 +92,20 @@ public final class Stream {
     }
   }
 
+  /// Whether this side has closed the stream.
+  public var isClosed: Bool { fd == nil }
+
+  /// Returns when the other side has gone for good, which is more than the end of what it sends, or when this side has
+  /// closed the stream.
+  public func hangUp() async { await hungUp.wait() }
+
+  /// Lets a pipe hold so many bytes, where the kernel grants it: it refuses more than /proc/sys/fs/pipe-max-size, and
+  /// the pipe then holds what it held before.
+  public func reserve(_ bytes: Int) {
+    guard let raw = fd?.raw else { return }
+    _ = agentd_pipe_reserve(raw, UInt32(clamping: bytes))
+  }
+
   /// Closes the descriptor; whoever waits is told so. Closing again does nothing.
   public func close() {
     watch?.close()
@@ -97,6 +113,7 @@ public final class Stream {
     fd = nil
     resume(\.reader, .closed)
     resume(\.writer, .closed)
+    hungUp.open()
   }
 
   private func wait(
@@ -113,6 +130,7 @@ public final class Stream {
   }
 
   private func deliver(_ ready: Interest) {
+    if ready.contains(.hangup) { hungUp.open() }
     if ready.contains(.read) {
       readable = true
       resume(\.reader, nil)

@@ -1,15 +1,58 @@
 // How a session ended, for whoever asked for it.
 
 /// What ended a session's container, or kept it from ever running.
-enum Ending: Sendable {
+enum Ending: Sendable, Codable, Equatable {
   /// The command ended with this code.
-  case exited(Int32)
+  case exited(code: Int32)
   /// The deadline ended it; the code is what the command made of that.
-  case timedOut(Int32?)
-  /// The setup inside the container failed. The sentence is for what the setup could not say itself.
-  case setupFailed(Int32, String?)
+  case timedOut(code: Int32?)
+  /// The setup inside the container failed. The reason is for what the setup could not say itself.
+  case setupFailed(code: Int32, reason: String?)
   /// It failed before it had an outcome.
-  case failed(String)
+  case failed(reason: String)
+
+  /// What the exit of a container means that nobody has killed.
+  ///
+  /// - Parameters:
+  ///   - code: the container's exit code; nil when nobody knows it.
+  ///   - report: what its setup wrote; nil when that is lost.
+  ///   - wasStopped: whether somebody asked for its end.
+  ///   - image: the profile's base image, for the sentence.
+  init(code: Int32?, report: SetupReport?, wasStopped: Bool, image: String) {
+    guard let code, (0...255).contains(code) else {
+      self = .failed(reason: "How the container ended is not known: see the events of this session.")
+      return
+    }
+    if report?.isUnreleased == true {
+      self = .failed(reason: Self.unreleased)
+      return
+    }
+    guard let report, report.phase != .command, !wasStopped else {
+      self = .exited(code: code)
+      return
+    }
+    if code == SetupScript.failureCode {
+      // The setup has said why.
+      self = .setupFailed(code: code, reason: nil)
+    } else if code == 1, report.phase == .preparing {
+      self = .noShell(image)
+    } else {
+      self = .setupFailed(
+        code: SetupScript.failureCode,
+        reason: "the container ended with exit code \(code) before its setup came to the command")
+    }
+  }
+
+  /// The image cannot run the setup at all.
+  static func noShell(_ image: String) -> Ending {
+    .setupFailed(
+      code: SetupScript.failureCode,
+      reason: "the image \(image) has no usable /bin/sh: add one to the profile's base_image")
+  }
+
+  /// The reason of a session whose container never got its envelope.
+  static let unreleased =
+    "The daemon ended before it had handed the session over to its container, so the command was not run."
 }
 
 /// A session's end: outcome, exit code, and what went wrong around it.

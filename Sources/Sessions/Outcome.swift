@@ -1,7 +1,7 @@
 // What a session's end means, by the exit code of its command.
 
 /// The end of a session in one word.
-public enum Outcome: Sendable, Hashable {
+public enum Outcome: Sendable, Hashable, CaseIterable {
   /// 0: the work is done.
   case success
   /// 1, and every code without a meaning of its own.
@@ -42,6 +42,12 @@ public enum Outcome: Sendable, Hashable {
       case 129...: .terminatedBySignal
       default: .genericFailure
       }
+  }
+
+  /// The outcome that is spelt so; nil for a word of another build.
+  public init?(label: String) {
+    guard let outcome = Self.allCases.first(where: { $0.label == label }) else { return nil }
+    self = outcome
   }
 
   /// As the record, the events and `agentd run` spell it.

@@ -1,10 +1,11 @@
-// The directory that a session has in the runtime directory while it lives.
+// The directory that a session has in the runtime directory until its record is complete.
 
 internal import Glibc
 public import Reactor
 internal import SystemPackage
+internal import Time
 
-/// Holds a session's FIFO, its report and the process ids that podman writes. Nothing in it outlives the session.
+/// Holds a session's FIFO, its report, the process ids that podman writes, and its facts, which go last.
 ///
 /// Its calls touch the file system: they belong on the worker.
 public struct PrivateDirectory: Sendable {
@@ -12,6 +13,10 @@ public struct PrivateDirectory: Sendable {
   private static let entryLimit = 64
   /// The longest report that is read: three lines.
   private static let reportLimit = 4096
+
+  /// What replaces the facts, until it is whole. One name for all: the next write replaces what a killed daemon left.
+  private static let newFactsName = ".facts.json.new"
+  private static let factsName = "facts.json"
 
   /// Its absolute path.
   public let path: String
@@ -30,16 +35,92 @@ public struct PrivateDirectory: Sendable {
   /// Names a directory that was found.
   public init(path: String) { self.path = path }
 
-  /// Makes the directory with FIFO and report, all for its owner only.
+  /// The sessions that have a directory in the runtime directory.
+  static func sessions(in runtimeDirectory: String) throws(SystemError) -> [SessionID] {
+    guard let directory = opendir(runtimeDirectory) else {
+      throw SystemError("open \(runtimeDirectory)", Errno(rawValue: errno))
+    }
+    defer { closedir(directory) }
+    var sessions: [SessionID] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if let session = SessionID(name) { sessions.append(session) }
+    }
+    return sessions
+  }
+
+  /// Makes the directory with FIFO, report and facts, all for its owner only.
   ///
   /// - Returns: the FIFO, open for reading and writing, so that it keeps what is written before the container reads.
-  func create() throws(SystemError) -> Descriptor {
+  func create(_ facts: Facts) throws(SystemError) -> Descriptor {
     try check("mkdir \(path)", mkdir(path, 0o700))
     try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
     let report = open(reportPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     _ = Descriptor(owning: try check("open \(reportPath)", report))
+    try write(facts)
     let envelope = open(envelopePath, O_RDWR | O_NONBLOCK | O_CLOEXEC)
     return Descriptor(owning: try check("open \(envelopePath)", envelope))
+  }
+
+  // MARK: Facts
+
+  /// Replaces the facts: whoever reads them finds the old ones or the new ones, whole. The directory is made where it
+  /// was lost. Not waited for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends sessions.
+  func write(_ facts: Facts) throws(SystemError) {
+    guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
+      throw SystemError("mkdir \(path)", Errno(rawValue: errno))
+    }
+    let new = "\(path)/\(Self.newFactsName)"
+    let raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    let file = Descriptor(owning: try check("open \(new)", raw))
+    let bytes = facts.json()
+    var written = 0
+    while written < bytes.count {
+      let count = bytes[written...].withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
+      guard count > 0 else {
+        let error = errno
+        unlink(new)
+        throw SystemError("write \(new)", Errno(rawValue: error))
+      }
+      written += count
+    }
+    try check("rename \(new)", rename(new, "\(path)/\(Self.factsName)"))
+  }
+
+  /// The facts as they stand; nil when there are none.
+  func facts() throws(Facts.Unreadable) -> Facts? {
+    let name = "\(path)/\(Self.factsName)"
+    let raw = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    guard raw >= 0 else {
+      guard errno != ENOENT else { return nil }
+      throw Facts.Unreadable(reason: "\(Errno(rawValue: errno))")
+    }
+    let file = Descriptor(owning: raw)
+    var bytes: [UInt8] = []
+    while true {
+      let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 14) { buffer, filled in
+        filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+      }
+      guard !chunk.isEmpty else { break }
+      bytes += chunk
+      guard bytes.count <= Facts.sizeLimit else { throw Facts.Unreadable(reason: "it is too large") }
+    }
+    return try Facts(parsing: bytes)
+  }
+
+  // MARK: What the container and podman write
+
+  /// How many bytes of the envelope wait in the FIFO for the container; nil when that cannot be told.
+  func unreadEnvelope() -> Int? { NamedPipe.unreadBytes(at: envelopePath) }
+
+  /// When the report was last written to; nil when there is none.
+  func reportTime() -> Timestamp? {
+    var status = stat()
+    guard stat(reportPath, &status) == 0 else { return nil }
+    return Timestamp(secondsSinceEpoch: Int64(status.st_mtim.tv_sec))
+      + .nanoseconds(Int64(status.st_mtim.tv_nsec))
   }
 
   /// How far the setup came.
@@ -54,8 +135,20 @@ public struct PrivateDirectory: Sendable {
     return (number(conmonPidPath), number(containerPidPath))
   }
 
-  /// Removes the directory and the files in it. One that has gone is removed already.
+  // MARK: Removing
+
+  /// Removes the files but the facts. Where the directory has gone they are removed already.
+  func empty() throws(SystemError) { try removeFiles(but: [Self.factsName]) }
+
+  /// Removes the directory and the files in it, the facts last. One that has gone is removed already.
   public func remove() throws(SystemError) {
+    try removeFiles(but: [Self.factsName])
+    try removeFiles(but: [])
+    guard rmdir(path) != 0, errno != ENOENT else { return }
+    throw SystemError("rmdir \(path)", Errno(rawValue: errno))
+  }
+
+  private func removeFiles(but kept: Set<String>) throws(SystemError) {
     guard let directory = opendir(path) else {
       guard errno != ENOENT else { return }
       throw SystemError("open \(path)", Errno(rawValue: errno))
@@ -64,14 +157,12 @@ public struct PrivateDirectory: Sendable {
     var entries = 0
     while let entry = readdir(directory), entries < Self.entryLimit {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
-      guard name != [46, 0], name != [46, 46, 0] else { continue }
+      guard name != ".", name != "..", !kept.contains(name) else { continue }
       entries += 1
-      let result = unlinkat(dirfd(directory), name, 0)
-      try check("unlink in \(path)", result)
+      try check("unlink \(name) in \(path)", unlinkat(dirfd(directory), name, 0))
     }
-    try check("rmdir \(path)", rmdir(path))
   }
 
   @discardableResult

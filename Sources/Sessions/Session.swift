@@ -1,59 +1,97 @@
-// One session's life, from its record to its outcome: a linear function that reads top to bottom.
+// One session's life, from where it begins in this daemon to its outcome: a linear function that reads top to bottom.
 
 public import Audit
 internal import Engine
 internal import Logging
 internal import Profiles
 public import Reactor
+internal import Time
 
-/// A session that was accepted. It ends by itself, or by `stop`, or by its deadline; its record is sealed then.
+/// A session that was accepted, by this daemon or by an earlier one. It ends by itself, or by `stop`, or by its
+/// deadline; its record is sealed then.
 @Loop
 public final class Session {
   /// How often a session id that was drawn before is drawn anew.
   private static let collisionLimit = 4
 
+  /// Where its life begins in this daemon.
+  enum Beginning {
+    /// Nothing of it has been started.
+    case prepared
+    /// An earlier daemon released its container, which runs, or ends, or has ended.
+    case released(HeldContainer)
+    /// How it ended is known; what is left of it is to be removed.
+    case ended(Ending, at: Timestamp?)
+  }
+
   /// Its id.
   public let id: SessionID
-  /// What was asked for.
-  public private(set) var invocation: Invocation
   /// Its record on disk.
   public let record: Record
   /// When it was accepted.
   public let accepted: Instant
   /// What it is doing.
-  public private(set) var phase: SessionPhase = .image
+  public private(set) var phase: SessionPhase
+  /// The name of its profile.
+  public var profile: String { metadata.profile }
+  /// The repository it works on.
+  public var repository: String { metadata.repoURL }
+  /// Whether the profile's schedule began it.
+  public var isScheduled: Bool { metadata.scheduledFor != nil }
 
   let host: SessionHost
   let directory: PrivateDirectory
   let containerName: ContainerName
+  let beginning: Beginning
   var log: Logger
-  var metadata: Metadata
+  var facts: Facts
+  /// What it was asked for, until it is released.
+  var invocation: Invocation?
+  /// The FIFO that it is released through, until its container has ended.
   var envelope: Stream?
-  private(set) var stopRequested = false
+  /// When its container ended; nil for now.
+  var endTime: Timestamp?
+  /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
+  public internal(set) var canBeLeft = false {
+    didSet { if canBeLeft { onReleased?() } }
+  }
+  /// Called when it can be left.
+  public var onReleased: (@Loop () -> Void)?
+  private(set) var stopRequested: Bool
+  private(set) var stopReason: String?
   /// What `stop` interrupts, while there is something to interrupt.
   var onStop: (@Loop () -> Void)?
 
-  private init(
-    host: SessionHost, id: SessionID, invocation: Invocation, record: Record, metadata: Metadata,
-    directory: PrivateDirectory, containerName: ContainerName, envelope: Stream
+  var metadata: Metadata {
+    get { facts.metadata }
+    set { facts.metadata = newValue }
+  }
+
+  init(
+    host: SessionHost, id: SessionID, containerName: ContainerName, facts: Facts, beginning: Beginning,
+    invocation: Invocation? = nil, envelope: Stream? = nil
   ) {
     self.host = host
     self.id = id
-    self.invocation = invocation
-    self.record = record
-    self.metadata = metadata
-    self.directory = directory
     self.containerName = containerName
+    self.facts = facts
+    self.beginning = beginning
+    self.invocation = invocation
     self.envelope = envelope
-    accepted = Loop.now
+    record = Record(path: facts.record)
+    directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
+    // Moments of another run of the machine mean nothing in this one.
+    accepted =
+      facts.bootID == Boot.id ? min(Instant(nanoseconds: facts.acceptedNanoseconds), Loop.now) : Loop.now
+    phase = facts.metadata.phases.last.flatMap { SessionPhase(rawValue: $0.name) } ?? .image
+    stopRequested = facts.requestedEnd == .stop
     log = host.log
     log[metadataKey: "session_id"] = "\(id)"
     log[metadataKey: "container_name"] = "\(containerName)"
-    log[metadataKey: "profile"] = "\(invocation.profile.name)"
+    log[metadataKey: "profile"] = "\(facts.metadata.profile)"
   }
 
-  /// Makes the record and the private directory of a new session. When it throws, no private directory is left; a
-  /// record that was made already stays incomplete.
+  /// Makes the record and the private directory of a new session. When it throws, neither is left.
   ///
   /// - Throws: `SessionRefusal`, a sentence for whoever asked.
   public static func prepare(_ invocation: Invocation, on host: SessionHost) async throws(SessionRefusal)
@@ -65,27 +103,21 @@ public final class Session {
         let name = ContainerName(
           daemon: host.daemonID, profile: invocation.profile.name, session: id.description)
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
-      var metadata = Metadata(
-        sessionID: id.description, profile: invocation.profile.name, repoURL: invocation.repository.text,
-        workUnit: invocation.workUnit?.text, scheduledFor: invocation.scheduledFor,
-        startTimestamp: Loop.wallClock,
-        image: invocation.profile.baseImage)
-      metadata.phases = [.init(name: SessionPhase.image.rawValue, startTimestamp: metadata.startTimestamp)]
+      let facts = firstFacts(invocation, id, name, on: host)
       let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
-      let made = await host.worker.run { [metadata] in make(directory, metadata, host.auditRoot) }
+      let made = await host.worker.run { [auditRoot = host.auditRoot] in make(directory, facts, auditRoot) }
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)
-      case .made(let record, let fifo):
+      case .made(let fifo):
         let descriptor = Descriptor(owning: fifo)
         do throws(SystemError) {
           let envelope = try Stream(descriptor, .write)
           return Session(
-            host: host, id: id, invocation: invocation, record: record, metadata: metadata,
-            directory: directory,
-            containerName: name, envelope: envelope)
+            host: host, id: id, containerName: name, facts: facts, beginning: .prepared,
+            invocation: invocation, envelope: envelope)
         } catch {
-          try? await host.worker.run { () throws(SystemError) in try directory.remove() }
+          await host.worker.run { unmake(directory, Record(path: facts.record)) }
           throw SessionRefusal("The session cannot be watched (\(error)): raise the open-files limit.")
         }
       }
@@ -94,19 +126,34 @@ public final class Session {
       "No free session id was found in \(host.auditRoot): the kernel's random numbers repeat.")
   }
 
+  private static func firstFacts(
+    _ invocation: Invocation, _ id: SessionID, _ name: ContainerName, on host: SessionHost
+  ) -> Facts {
+    let now = Loop.wallClock
+    let metadata = Metadata(
+      sessionID: id.description, daemonID: host.daemonID, profile: invocation.profile.name,
+      repoURL: invocation.repository.text, workUnit: invocation.workUnit?.text,
+      scheduledFor: invocation.scheduledFor, startTimestamp: now, image: invocation.profile.baseImage,
+      phases: [.init(name: SessionPhase.image.rawValue, startTimestamp: now)])
+    let record = Record(auditRoot: host.auditRoot, profile: metadata.profile, session: metadata.sessionID)
+    return Facts(
+      invocation, containerName: name.description, record: record.path, accepted: Loop.now, metadata: metadata
+    )
+  }
+
   private enum Preparation: Sendable {
-    case made(Record, fifo: Int32)
+    case made(fifo: Int32)
     case collision
     case failed(String)
   }
 
-  /// On the worker: private directory first, because it is the one that can be taken back.
+  /// On the worker: the facts before the record, so that no record is without them.
   private nonisolated static func make(
-    _ directory: PrivateDirectory, _ metadata: Metadata, _ auditRoot: String
+    _ directory: PrivateDirectory, _ facts: Facts, _ auditRoot: String
   ) -> Preparation {
     let fifo: Descriptor
     do throws(SystemError) {
-      fifo = try directory.create()
+      fifo = try directory.create(facts)
     } catch {
       guard error.errno != .fileExists else { return .collision }
       try? directory.remove()
@@ -114,7 +161,8 @@ public final class Session {
         "The session's private directory cannot be made (\(error)): see to the runtime directory.")
     }
     do throws(AuditError) {
-      return .made(try Record.create(auditRoot: auditRoot, metadata: metadata), fifo: fifo.release())
+      _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
+      return .made(fifo: fifo.release())
     } catch {
       try? directory.remove()
       if case .collision = error { return .collision }
@@ -122,57 +170,76 @@ public final class Session {
     }
   }
 
-  /// Asks the session to end: SIGTERM to its command, SIGKILL after the grace. Asking again does nothing.
-  public func stop() {
-    guard !stopRequested else { return }
-    stopRequested = true
-    onStop?()
+  private nonisolated static func unmake(_ directory: PrivateDirectory, _ record: Record) {
+    record.discard()
+    try? directory.remove()
   }
 
-  /// Gives the envelope out once. The secrets in it are not kept for as long as the session lives.
-  func takeEnvelope() -> [UInt8]? {
-    defer { invocation.envelope = nil }
-    return invocation.envelope?.bytes
+  /// Asks the session to end: SIGTERM to its command, SIGKILL after the grace. Asking again does nothing.
+  ///
+  /// - Parameter reason: the sentence for a session whose container has not been started; nil when somebody asked.
+  public func stop(because reason: String? = nil) {
+    guard !stopRequested else { return }
+    stopRequested = true
+    stopReason = reason
+    onStop?()
   }
 
   /// Lives the session to its end. To be called once.
   public func run() async -> Conclusion {
-    log.info("runner.session_started", metadata: ["repository": "\(invocation.repository.text)"])
     let ending = await live()
+    canBeLeft = false
     var conclusion = Conclusion(ending)
-    report(ending, conclusion)
+    if facts.step != .ended { await settle(ending, conclusion) }
     if let reason = conclusion.reason { await explain(reason) }
 
     enter(.teardown)
-    var problems: [String] = []
-    await tearDown(&problems)
-    if problems.isEmpty {
-      enter(.seal)
-      await seal(&conclusion, &problems)
-    }
-    conclusion.problems += problems
+    conclusion.problems = await leave(conclusion)
     conclusion.duration = Loop.now - accepted
     log.info(
       "runner.session_teardown",
       metadata: [
-        "record": "\(record.path)", "record_complete": .stringConvertible(problems.isEmpty),
+        "record": "\(record.path)", "record_complete": .stringConvertible(conclusion.problems.isEmpty),
         "duration_ms": .stringConvertible(conclusion.duration.wholeMilliseconds),
       ])
     return conclusion
   }
 
+  /// Writes down how it ended, before anything of it is removed.
+  private func settle(_ ending: Ending, _ conclusion: Conclusion) async {
+    Checkpoint.exited.pass()
+    let end = endTime ?? Loop.wallClock
+    metadata.endTimestamp = end
+    if !metadata.phases.isEmpty { metadata.phases[metadata.phases.count - 1].endTimestamp = end }
+    facts.ending = ending
+    do throws(SystemError) {
+      try await keep(.ended)
+    } catch {
+      // Should this daemon end before the record is complete, the next one has podman to ask.
+      fail("facts", "\(error)")
+    }
+    Checkpoint.ended.pass()
+    tell(ending, conclusion)
+  }
+
+  /// Puts the facts, and that it takes this step, where the next daemon finds them.
+  func keep(_ step: Facts.Step) async throws(SystemError) {
+    facts.step = step
+    try await host.worker.run { [directory, facts] () throws(SystemError) in try directory.write(facts) }
+  }
+
   /// Goes on to the next step, and notes when.
-  func enter(_ next: SessionPhase) {
+  func enter(_ next: SessionPhase, at moment: Timestamp = Loop.wallClock) {
     guard next != phase else { return }
-    let now = Loop.wallClock
-    if !metadata.phases.isEmpty { metadata.phases[metadata.phases.count - 1].endTimestamp = now }
-    metadata.phases.append(.init(name: next.rawValue, startTimestamp: now))
+    if let last = metadata.phases.indices.last, metadata.phases[last].endTimestamp == nil {
+      metadata.phases[last].endTimestamp = moment
+    }
+    metadata.phases.append(.init(name: next.rawValue, startTimestamp: moment))
     phase = next
     log.debug("runner.session_phase", metadata: ["phase": "\(next.rawValue)"])
   }
 
-  private func report(_ ending: Ending, _ conclusion: Conclusion) {
-    metadata.endTimestamp = Loop.wallClock
+  private func tell(_ ending: Ending, _ conclusion: Conclusion) {
     switch ending {
     case .failed(let sentence):
       log.error("runner.session_error", metadata: ["reason": "\(sentence)"])

@@ -17,6 +17,8 @@ public struct SetupReport: Sendable, Equatable {
 
   /// The last step that was entered.
   public private(set) var phase: Phase = .preparing
+  /// Whether the setup found the other end of its FIFO gone before it had its part of the envelope.
+  public private(set) var isUnreleased = false
   /// The cloned commit in hex; nil before the clone is done and for an empty repository.
   public private(set) var commit: String?
 
@@ -29,6 +31,7 @@ public struct SetupReport: Sendable, Equatable {
       switch text {
       case "clone": phase = max(phase, .clone)
       case "command": phase = .command
+      case "unreleased": isUnreleased = true
       default:
         guard text.hasPrefix("commit ") else { continue }
         let name = text.dropFirst("commit ".count)

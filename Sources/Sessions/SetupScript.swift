@@ -65,8 +65,10 @@ public enum SetupScript {
     # One line of the envelope, decoded into AGENTD_VALUE; false when its value is absent. The full stop
     # keeps newlines at the end of the value, which a command substitution would drop.
     value() {
-      IFS= read -r AGENTD_LINE <&3 ||
+      IFS= read -r AGENTD_LINE <&3 || {
+        report unreleased
         fail 'the envelope ended early: the daemon stopped before it had handed the session over'
+      }
       AGENTD_VALUE=
       [ "$AGENTD_LINE" != - ] || return 1
       AGENTD_VALUE=$(printf '%b.' "${AGENTD_LINE#+}")

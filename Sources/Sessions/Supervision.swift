@@ -4,6 +4,7 @@ internal import Engine
 internal import Glibc
 internal import Profiles
 internal import Reactor
+internal import Time
 
 extension Session {
   /// How long a command has to end by itself after SIGTERM.
@@ -23,19 +24,30 @@ extension Session {
     case patienceOver
   }
 
-  /// Brings the session from nothing to the end of its container.
+  /// Brings the session from where it begins to the end of its container.
   func live() async -> Ending {
-    do throws(Interruption) {
-      let image = try await findImage()
-      enter(.launch)
-      try await launch(image)
-      return await supervise()
-    } catch {
-      switch error {
-      case .stopped: return .failed("The session was stopped before its container was started.")
-      case .failed(let sentence): return .failed(sentence)
-      case .noShell: return .setupFailed(SetupScript.failureCode, noShellSentence)
+    switch beginning {
+    case .prepared:
+      log.info("runner.session_started", metadata: ["repository": "\(repository)"])
+      do throws(Interruption) {
+        return await supervise(try await start())
+      } catch {
+        switch error {
+        case .stopped:
+          return .failed(
+            reason: stopReason ?? "The session was stopped before its container was started.")
+        case .failed(let sentence): return .failed(reason: sentence)
+        case .noShell: return .noShell(metadata.image)
+        }
       }
+    case .released(let container):
+      canBeLeft = true
+      readReport(writtenAt: directory.reportTime())
+      return await supervise(container)
+    case .ended(let ending, let time):
+      if facts.step == .released { readReport(writtenAt: directory.reportTime()) }
+      endTime = time
+      return ending
     }
   }
 
@@ -45,8 +57,46 @@ extension Session {
     case noShell
   }
 
-  private var noShellSentence: String {
-    "the image \(invocation.profile.baseImage) has no usable /bin/sh: add one to the profile's base_image"
+  /// Brings a prepared session to a container that is watched and may be released.
+  private func start() async throws(Interruption) -> HeldContainer {
+    let image = try await findImage()
+    guard !stopRequested, let profile = invocation?.profile else { throw .stopped }
+    enter(.launch)
+    do throws(SystemError) {
+      try await keep(.launching)
+    } catch {
+      throw .failed(Self.unkept(error, "its container was not started"))
+    }
+    Checkpoint.launching.pass()
+    try await launch(profile, image)
+    Checkpoint.launched.pass()
+    enter(.setup)
+    let pids = await host.worker.run { [directory] in directory.processIDs() }
+    let container: HeldContainer
+    do throws(SystemError) {
+      container = try HeldContainer(launched: pids.container, childOf: pids.conmon)
+    } catch {
+      // It runs and nobody would see it end. The teardown kills it; it was never released.
+      throw .failed(
+        "The container could not be watched (\(error)), so it was not released: raise the limits.")
+    }
+    Checkpoint.watched.pass()
+    // One that has ended, or is to end, is not released.
+    guard container.process != nil, !stopRequested else { return container }
+    facts.deadlineNanoseconds = facts.timeoutNanoseconds.map { (Loop.now + .nanoseconds($0)).nanoseconds }
+    do throws(SystemError) {
+      try await keep(.released)
+    } catch {
+      container.close()
+      throw .failed(Self.unkept(error, "it was not released"))
+    }
+    Checkpoint.releasedFacts.pass()
+    return container
+  }
+
+  private static func unkept(_ error: SystemError, _ what: String) -> String {
+    "What the next daemon would have to know of the session could not be written (\(error)), so \(what): "
+      + "see to the runtime directory."
   }
 
   /// The image's id, pulled when it is missing. A stop does not wait for a pull, which goes on for others.
@@ -55,7 +105,7 @@ extension Session {
     let answers = Inbox<Result<ImageIdentity, EngineError>?>(capacity: 2)
     onStop = { answers.post(nil) }
     defer { onStop = nil }
-    Loop.spawn { [host, reference = invocation.profile.baseImage] in
+    Loop.spawn { [host, reference = metadata.image] in
       do throws(EngineError) {
         answers.post(.success(try await host.containers.image(reference)))
       } catch {
@@ -71,25 +121,26 @@ extension Session {
     }
   }
 
-  private func launch(_ image: ImageIdentity) async throws(Interruption) {
-    guard !stopRequested else { throw .stopped }
+  private func launch(_ profile: Profile, _ image: ImageIdentity) async throws(Interruption) {
+    // Runs as soon as this task waits: by then podman was started, if its turn had come.
+    #if DEBUG
+      Loop.spawn { Checkpoint.midLaunch.pass() }
+    #endif
     do throws(LaunchFailure) {
-      try await host.containers.launch(containerLaunch(image))
+      try await host.containers.launch(containerLaunch(profile, image))
     } catch {
       switch error {
       case .noShell: throw .noShell
       case .imageMissing:
         // It was removed since it was found. The next session asks podman again.
-        host.containers.forgetImage(invocation.profile.baseImage)
-        throw .failed(
-          "The image \(invocation.profile.baseImage) was removed while the session began: run it again.")
+        host.containers.forgetImage(metadata.image)
+        throw .failed("The image \(metadata.image) was removed while the session began: run it again.")
       case .nameInUse, .other: throw .failed("The container was not started: \(error).")
       }
     }
   }
 
-  private func containerLaunch(_ image: ImageIdentity) -> ContainerLaunch {
-    let profile = invocation.profile
+  private func containerLaunch(_ profile: Profile, _ image: ImageIdentity) -> ContainerLaunch {
     var mounts = [
       BindMount(source: directory.envelopePath, target: SetupScript.envelopePath, isRelabelled: true),
       BindMount(source: directory.reportPath, target: SetupScript.reportPath, isRelabelled: true),
@@ -116,34 +167,24 @@ extension Session {
 
   // MARK: A container that runs
 
-  private func supervise() async -> Ending {
-    enter(.setup)
-    let pids = await host.worker.run { [directory] in directory.processIDs() }
-    let conmon = pids.conmon.flatMap { try? Process(pid: $0, needsStatus: false) }
-    defer { conmon?.close() }
+  /// Follows a container to its end, whichever daemon released it.
+  private func supervise(_ held: HeldContainer) async -> Ending {
+    defer { held.close() }
     var end = ContainerEnd.unwatched
-    var status: ExitStatus?
-    do throws(SystemError) {
-      if let container = try hold(pids.container, childOf: pids.conmon) {
-        end = await watch(container)
-        status = container.status
-        container.close()
-      }
-    } catch {
-      // It runs and nobody would see it end. The teardown kills it; it was never released.
-      return .failed(
-        "The container could not be watched (\(error)), so it was not released: raise the limits.")
-    }
+    if let container = held.process { end = await watch(container) }
+    canBeLeft = false
     guard end != .refusesToEnd else {
-      return .failed("The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
+      return .failed(
+        reason: "The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
     }
+    if end != .unwatched { endTime = Loop.wallClock }
     // What follows reads what conmon and podman's own cleanup leave behind: the last output and the exit code.
-    if let conmon {
+    if let conmon = held.conmon {
       let patience = Timer(after: Self.conmonPatience) { conmon.close() }
       await conmon.wait()
       patience.cancel()
     }
-    return await judge(status, end)
+    return await judge(held.process?.status, end)
   }
 
   /// How watching a container came to its end.
@@ -156,24 +197,6 @@ extension Session {
     case notReleased
     /// It is still there after SIGKILL.
     case refusesToEnd
-  }
-
-  /// Holds the container's init by a pidfd. nil when it has ended already: its number may be another's by now, so it
-  /// is believed only while conmon is its parent.
-  private func hold(_ pid: Int32?, childOf conmon: Int32?) throws(SystemError) -> Process? {
-    guard let pid, let conmon else { return nil }
-    let process: Process
-    do throws(SystemError) {
-      process = try Process(pid: pid)
-    } catch {
-      guard error.errno != .noSuchProcess else { return nil }
-      throw error
-    }
-    guard Process.parent(of: pid) == conmon else {
-      process.close()
-      return nil
-    }
-    return process
   }
 
   /// Releases the container and returns when it has ended.
@@ -192,7 +215,7 @@ extension Session {
     // Both may have happened before anybody listened.
     if container.hasEnded { events.post(.exited) }
     if stopRequested { events.post(.stop) } else { release(events) }
-    if let timeout = invocation.timeout { timers.append(Timer(after: timeout) { events.post(.deadline) }) }
+    if let deadline = facts.deadline { timers.append(Timer(at: deadline) { events.post(.deadline) }) }
 
     var ending: Event?
     func end(_ reason: Event, with signal: Int32) {
@@ -209,8 +232,12 @@ extension Session {
         case .notReleased: return .notReleased
         case .exited, .stop, .graceOver, .patienceOver, nil: return .exited
         }
-      case .stop: end(.stop, with: SIGTERM)
-      case .deadline: end(.deadline, with: SIGTERM)
+      case .stop:
+        note(.stop)
+        end(.stop, with: SIGTERM)
+      case .deadline:
+        note(.deadline)
+        end(.deadline, with: SIGTERM)
       case .notReleased(let error):
         fail("release", "the envelope could not be written: \(error)")
         end(.notReleased(error), with: SIGKILL)
@@ -225,14 +252,34 @@ extension Session {
   }
 
   private func release(_ events: Inbox<Event>) {
-    guard let envelope, let bytes = takeEnvelope() else { return }
+    // Nothing is to be written when an earlier daemon has released it, or when its end has come first.
+    guard facts.step == .released, let envelope, let bytes = invocation?.envelope?.bytes else { return }
+    // The secrets in it are not kept for as long as the session lives.
+    invocation = nil
+    // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
+    envelope.reserve(bytes.count)
     Loop.spawn {
       do throws(StreamError) {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
         try await envelope.write(bytes)
+        Checkpoint.released.pass()
+        self.canBeLeft = true
       } catch {
         // Closed by the end of the container, which tells by itself.
         if error != .closed { events.post(.notReleased(error)) }
+      }
+    }
+  }
+
+  /// So that the next daemon ends it, too, should this one end before the session does.
+  private func note(_ end: Facts.RequestedEnd) {
+    guard facts.requestedEnd == nil else { return }
+    facts.requestedEnd = end
+    Loop.spawn {
+      do throws(SystemError) {
+        try await self.keep(self.facts.step)
+      } catch {
+        self.fail("facts", "\(error)")
       }
     }
   }
@@ -246,10 +293,12 @@ extension Session {
   }
 
   /// The report is a small file that was just written: its page is in memory, so reading it waits for no disk.
-  private func readReport() {
+  private func readReport(writtenAt time: Timestamp? = nil) {
     let report = directory.report()
-    metadata.commit = report.commit
-    if report.phase == .command, phase == .setup { enter(.command) }
+    if let commit = report.commit { metadata.commit = commit }
+    guard report.phase == .command, phase == .setup else { return }
+    enter(.command, at: time ?? Loop.wallClock)
+    Checkpoint.command.pass()
   }
 
   // MARK: What the end means
@@ -259,23 +308,13 @@ extension Session {
     let code: Int32?
     if let status { code = status.code } else { code = await exitCodeFromPodman() }
     switch end {
-    case .exitedAfterDeadline: return .timedOut(code)
+    case .exitedAfterDeadline: return .timedOut(code: code)
     case .notReleased:
-      return .failed("The session's envelope could not be written, so its container was killed.")
-    case .exited, .unwatched, .refusesToEnd: break
+      return .failed(reason: "The session's envelope could not be written, so its container was killed.")
+    case .exited, .unwatched, .refusesToEnd:
+      return Ending(
+        code: code, report: directory.report(), wasStopped: stopRequested, image: metadata.image)
     }
-    guard let code else {
-      return .failed("How the container ended is not known: see the events of this session.")
-    }
-    if phase == .command || stopRequested { return .exited(code) }
-    // It never came to the command. The setup has said why, unless it could not run at all.
-    if code == SetupScript.failureCode { return .setupFailed(code, nil) }
-    let report = directory.report()
-    let sentence =
-      code == 1 && report.phase == .preparing
-      ? noShellSentence
-      : "the container ended with exit code \(code) before its setup came to the command"
-    return .setupFailed(SetupScript.failureCode, sentence)
   }
 
   /// podman keeps a code for containers that still run, too: it means something only once they are dead.
@@ -284,6 +323,7 @@ extension Session {
       guard let exit = try await host.containers.exit(of: containerName), exit.state == .dead else {
         return nil
       }
+      if endTime == nil { endTime = exit.finished.flatMap { Timestamp(rfc3339: $0) } }
       return exit.code
     } catch {
       fail("exit_code", "\(error)")

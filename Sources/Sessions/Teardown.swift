@@ -10,38 +10,63 @@ extension Session {
   /// How long sealing may take inside the user namespace.
   private static let unshareDeadline: Duration = .seconds(600)
 
-  /// Removes the container and then the private directory.
-  func tearDown(_ problems: inout [String]) async {
+  /// Removes what the session had and completes its record, in an order in which the next daemon can go on anywhere.
+  ///
+  /// The facts are the last to go: between the seal and the publishing nothing else holds the outcome.
+  ///
+  /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
+  func leave(_ conclusion: Conclusion) async -> [String] {
+    if let problem = await tearDown() { return [problem] }
+    // An earlier daemon may have come as far as here.
+    if await host.worker.run({ [record] in record.standing }) != .complete {
+      enter(.seal)
+      if let problem = await seal(conclusion) { return [problem] }
+    }
+    do throws(SystemError) {
+      try await host.worker.run { [directory] () throws(SystemError) in try directory.remove() }
+    } catch {
+      fail("teardown", "\(error)")
+    }
+    return []
+  }
+
+  /// Removes the container and then all of the private directory but the facts.
+  private func tearDown() async -> String? {
     envelope?.close()
     envelope = nil
     do throws(EngineError) {
       try await host.containers.remove(containerName)
     } catch {
       fail("teardown", "\(error)")
-      problems.append("The container \(containerName) was not removed (\(error)), so the record stays open.")
-      return
+      return "The container \(containerName) was not removed (\(error)), so the record stays open."
     }
+    Checkpoint.removed.pass()
     do throws(SystemError) {
-      try await host.worker.run { [directory] () throws(SystemError) in try directory.remove() }
+      try await host.worker.run { [directory] () throws(SystemError) in try directory.empty() }
     } catch {
       fail("teardown", "\(error)")
-      problems.append("The private directory was not removed (\(error)), so the record stays open.")
+      return "The private directory was not removed (\(error)), so the record stays open."
     }
+    Checkpoint.directoryRemoved.pass()
+    return nil
   }
 
   /// Makes the record read-only, its metadata last.
-  func seal(_ conclusion: inout Conclusion, _ problems: inout [String]) async {
+  private func seal(_ conclusion: Conclusion) async -> String? {
     do {
       try await sealTree()
+      Checkpoint.sealed.pass()
       metadata.outcome = conclusion.outcome.label
       metadata.exitCode = conclusion.exitCode
       metadata.signal = conclusion.signal
       metadata.error = conclusion.reason
       metadata.phases[metadata.phases.count - 1].endTimestamp = Loop.wallClock
       try await host.worker.run { [record, metadata] () throws(AuditError) in try record.publish(metadata) }
+      Checkpoint.published.pass()
+      return nil
     } catch {
       fail("seal", "\(error)")
-      problems.append("The record is incomplete: \(error)")
+      return "The record is incomplete: \(error)"
     }
   }
 

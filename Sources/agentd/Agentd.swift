@@ -21,7 +21,10 @@ struct Agentd: ParsableCommand {
       same configuration. Without a verb, agentd is the daemon.
       """,
     version: Build.version,
-    subcommands: [Daemon.self, Run.self, List.self, Stop.self, Schedule.self, Check.self, SealRecord.self],
+    subcommands: [
+      Daemon.self, Run.self, List.self, Wait.self, Logs.self, Stop.self, Schedule.self, Check.self,
+      SealRecord.self,
+    ],
     defaultSubcommand: Daemon.self)
 
   @OptionGroup var options: ConfigurationOptions

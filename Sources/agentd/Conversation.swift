@@ -2,33 +2,58 @@
 
 internal import ArgumentParser
 internal import Control
-internal import Glibc
+internal import Profiles
 internal import Reactor
 
 /// How a verb failed, with the code that the program exits with.
 struct VerbFailure: Error {
+  /// EX_UNAVAILABLE of sysexits.h: no daemon, or none that answered.
+  static let unavailable: Int32 = 69
+
+  /// What to print; empty when there is nobody to tell.
   let sentence: String
   let code: Int32
-  /// Whether the daemon said no; otherwise it may not have heard the request.
-  let isRefusal: Bool
 
   /// The daemon said no.
-  static func refused(_ sentence: String) -> VerbFailure {
-    VerbFailure(sentence: sentence, code: 1, isRefusal: true)
-  }
+  static func refused(_ sentence: String) -> VerbFailure { VerbFailure(sentence: sentence, code: 1) }
 
-  init(sentence: String, code: Int32, isRefusal: Bool = false) {
+  init(sentence: String, code: Int32) {
     self.sentence = sentence
     self.code = code
-    self.isRefusal = isRefusal
   }
 
   init(_ error: ClientError) {
-    switch error {
-    // EX_UNAVAILABLE of sysexits.h.
-    case .noDaemon: self.init(sentence: error.description, code: 69)
-    case .failed: self.init(sentence: error.description, code: 1)
-    }
+    let code: Int32 =
+      switch error {
+      case .noDaemon, .broken: Self.unavailable
+      case .otherBuild, .failed: 1
+      }
+    self.init(sentence: error.description, code: code)
+  }
+}
+
+/// How long a verb that waits for a session does without a daemon.
+struct DaemonOptions: ParsableArguments {
+  @Option(
+    name: .customLong("wait-for-daemon"),
+    help: ArgumentHelp(
+      "How long to wait for a daemon that has gone to come back; 0s is not at all.", valueName: "duration"))
+  var waitForDaemon = PatienceArgument(duration: SessionFollower.defaultPatience)
+
+  var patience: Duration { waitForDaemon.duration }
+}
+
+/// A duration as operators write it, zero included.
+struct PatienceArgument: ExpressibleByArgument, Sendable {
+  let duration: Duration
+
+  var defaultValueDescription: String { duration.written }
+
+  init(duration: Duration) { self.duration = duration }
+
+  init?(argument: String) {
+    guard let duration = Duration(written: argument) else { return nil }
+    self.duration = duration
   }
 }
 
@@ -37,13 +62,18 @@ enum Conversation {
   static func hold(
     _ options: ConfigurationOptions, _ body: @escaping @Loop (Client) async throws(VerbFailure) -> Int32
   ) throws {
-    Signals.block([])
     let socket = try options.load().daemon.socketPath
+    try onLoop { () async throws(VerbFailure) in try await withClient(of: socket, body) }
+  }
+
+  /// Runs `body` on the loop, and exits with the code it returns.
+  static func onLoop(_ body: @escaping @Loop () async throws(VerbFailure) -> Int32) throws {
+    Signals.block([])
     let result: Result<Int32, VerbFailure>
     do {
       result = try Loop.run(forcedBackend: currentEnvironment()["AGENTD_REACTOR"]) { _ in
         do throws(VerbFailure) {
-          return .success(try await withClient(of: socket, body))
+          return .success(try await body())
         } catch {
           return .failure(error)
         }
@@ -60,9 +90,10 @@ enum Conversation {
     }
   }
 
-  @Loop private static func withClient(
-    of socket: String, _ body: @Loop (Client) async throws(VerbFailure) -> Int32
-  ) async throws(VerbFailure) -> Int32 {
+  /// Connects, runs `body` and ends the connection.
+  @Loop static func withClient<Value>(
+    of socket: String, _ body: @Loop (Client) async throws(VerbFailure) -> Value
+  ) async throws(VerbFailure) -> Value {
     let client: Client
     do throws(ClientError) {
       client = try await Client.connect(to: socket)
@@ -77,24 +108,33 @@ enum Conversation {
 extension Client {
   /// Sends a request and returns the daemon's first answer; a refusal is an error.
   func ask(_ request: Request) async throws(VerbFailure) -> Reply {
-    do throws(ClientError) {
-      try await send(request)
-    } catch {
-      throw VerbFailure(error)
-    }
-    return try await answer()
-  }
-
-  /// The daemon's next answer; a refusal is an error.
-  func answer() async throws(VerbFailure) -> Reply {
     let reply: Reply
     do throws(ClientError) {
+      try await send(request)
       reply = try await next()
     } catch {
       throw VerbFailure(error)
     }
-    if case .refused(let reason) = reply { throw VerbFailure.refused(reason) }
-    return reply
+    switch reply {
+    case .refused(let reason), .busy(let reason): throw .refused(reason)
+    case .accepted, .finished, .sessions, .done: return reply
+    }
+  }
+
+  /// Asks for a session. Never twice: where the connection breaks, nobody knows whether it was heard.
+  func begin(_ invocation: InvocationRequest) async throws(VerbFailure) -> AcceptedSession {
+    let reply: Reply
+    do throws(VerbFailure) {
+      reply = try await ask(.run(invocation: invocation))
+    } catch {
+      guard error.code == VerbFailure.unavailable else { throw error }
+      throw VerbFailure(
+        sentence:
+          "\(error.sentence) Whether a session began is not known: see `agentd ps` once the daemon is back.",
+        code: error.code)
+    }
+    guard case .accepted(let session) = reply else { throw unexpected(reply) }
+    return session
   }
 }
 

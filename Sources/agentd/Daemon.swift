@@ -11,7 +11,8 @@ struct Daemon: ParsableCommand {
     abstract: "Run the daemon in the foreground.",
     discussion: """
       The first SIGINT, SIGTERM or SIGHUP lets running sessions finish and then exits with 0; the second exits at \
-      once. SIGHUP is ignored when it was ignored at the start, as under nohup.
+      once and leaves its sessions to the next daemon. SIGUSR1 makes the daemon exit as soon as its sessions need no \
+      daemon, and leaves them to the next one; `--replace` sends it. SIGHUP is ignored when it was ignored at the start, as under nohup.
 
       AGENTD_REACTOR=io_uring|epoll forces the kernel interface. AGENTD_LOG_FORMAT=json|pretty and \
       AGENTD_LOG=info or AGENTD_LOG=info,runner=debug set the log.
@@ -19,9 +20,12 @@ struct Daemon: ParsableCommand {
 
   @OptionGroup var options: ConfigurationOptions
 
+  @Flag(help: "Take over from a daemon that runs with this configuration. Its sessions go on.")
+  var replace = false
+
   func run() throws {
     // Before any thread exists: none may be left on which a signal has its default effect.
-    Signals.block(Service.endingSignals)
+    Signals.block(Service.signals)
     DescriptorLimit.raise()
     CoreDumps.disable()
     let environment = currentEnvironment()
@@ -31,7 +35,8 @@ struct Daemon: ParsableCommand {
     let failure: StartFailure? = try refusing {
       try Loop.run(forcedBackend: environment["AGENTD_REACTOR"]) { choice in
         let service = Service(
-          configuration: configuration, environment: environment, sealCommand: SealRecord.words)
+          configuration: configuration, environment: environment, sealCommand: SealRecord.words,
+          isReplacing: replace)
         do throws(StartFailure) {
           try await service.run(backend: choice)
           return nil

@@ -12,13 +12,15 @@ struct Run: ParsableCommand {
     abstract: "Run a session and show its output.",
     discussion: """
       Exits with 0 for the outcomes success, blocked and nothing_ready, else with the session's own exit code: 124 \
-      after the timeout, 1 when the request was refused, 69 when no daemon listens.
+      after the timeout, 1 when the request was refused, 69 when no daemon listens or when one that had gone did not \
+      come back in time.
 
       Ctrl-C stops the session: SIGTERM to its command, SIGKILL 10 s later. A second Ctrl-C leaves it to the daemon. \
       Closing this client in any other way does not end the session.
       """)
 
   @OptionGroup var options: ConfigurationOptions
+  @OptionGroup var daemonOptions: DaemonOptions
 
   @Argument(help: "The profile's name.")
   var profile: String
@@ -46,47 +48,21 @@ struct Run: ParsableCommand {
     let request = InvocationRequest(
       profile: profile, repository: repository, workUnit: workUnit,
       timeoutMilliseconds: timeout?.duration.wholeMilliseconds, detach: detach)
-    let json = json
+    let (json, patience) = (json, daemonOptions.patience)
+    let configuration = try options.load()
     // A client that follows its session takes Ctrl-C as a wish to stop it; one that leaves at once just ends.
     if !detach { Signals.block([SIGINT]) }
-    try Conversation.hold(options) { client throws(VerbFailure) in
-      guard request.detach else {
-        return try await RunningSession(request, client, isShown: !json).follow { finished in
-          if json { print(printedJSON(FinishedReport(finished))) }
+    try Conversation.onLoop { () async throws(VerbFailure) in
+      try await Conversation.withClient(of: configuration.daemon.socketPath) { client throws(VerbFailure) in
+        guard request.detach else {
+          let running = RunningSession(configuration, patience: patience, isShown: !json)
+          return try await running.begin(request, over: client).tell(json: json, after: running.output)
         }
+        let session = try await client.begin(request)
+        print(json ? printedJSON(["session_id": session.id, "record": session.record]) : session.id)
+        return 0
       }
-      let reply = try await client.ask(.run(invocation: request))
-      guard case .accepted(let session) = reply else { throw unexpected(reply) }
-      print(json ? printedJSON(["session_id": session.id, "record": session.record]) : session.id)
-      return 0
     }
-  }
-}
-
-/// What `--json` prints of a session that has ended. Absent values are printed as null.
-private struct FinishedReport: Encodable {
-  let finished: FinishedSession
-
-  init(_ finished: FinishedSession) { self.finished = finished }
-
-  private enum Key: String, CodingKey {
-    case sessionID = "session_id"
-    case profile, outcome
-    case exitCode = "exit_code"
-    case signal
-    case durationMilliseconds = "duration_ms"
-    case record
-  }
-
-  func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(finished.id, forKey: .sessionID)
-    try container.encode(finished.profile, forKey: .profile)
-    try container.encode(finished.outcome, forKey: .outcome)
-    try container.encode(finished.exitCode, forKey: .exitCode)
-    try container.encode(finished.signal, forKey: .signal)
-    try container.encode(finished.durationMilliseconds, forKey: .durationMilliseconds)
-    try container.encode(finished.record, forKey: .record)
   }
 }
 

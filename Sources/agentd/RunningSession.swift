@@ -1,120 +1,202 @@
-// A session that this terminal follows: its output, Ctrl-C, and its end.
+// A session that this terminal follows: its output, Ctrl-C, its end, and a daemon that goes and comes back.
 
+internal import Audit
 internal import Control
-internal import Engine
+internal import Daemon
 internal import Glibc
+internal import Profiles
 internal import Reactor
 
-/// Shows a session's output as its console.log grows, and waits for its end.
+/// Shows a session's output as its console.log grows, and waits for its end, whatever becomes of the daemon.
 @Loop
 final class RunningSession {
-  /// Read from console.log at once.
-  private static let chunk = 1 << 16
-
   private enum Event {
     case output
-    case answer(Result<Reply, VerbFailure>)
+    case ended(Result<FinishedSession, FollowError>)
   }
 
-  private let request: InvocationRequest
-  private let client: Client
+  private let configuration: Configuration
+  private let patience: Duration
   private let isShown: Bool
-  private let events = Inbox<Event>(capacity: 8)
-  private var session: AcceptedSession?
+  // The output is posted once at a time, and the end once.
+  private let events = Inbox<Event>(capacity: 2)
+  private var session: String?
+  private var record: Record?
+  private var follower: SessionFollower?
+  /// What was shown of it; nil when nothing is to be, or could be.
+  private(set) var output: SessionOutput?
   private var outputIsPending = false
+  private var daemonIsAway = false
+  private var daemonIsOtherBuild = false
+  /// Whether this terminal asked for the session.
+  private var isOwn = false
   private var interrupts = 0
-  private var log = ConsoleLog()
-  /// Whether what the closing lines follow, the session's stderr, ended without a newline.
-  private var isInMidLine = false
-  /// Whether stdout is the same screen as stderr, so that the closing lines follow either.
-  private let isOneTerminal = isatty(1) == 1 && isatty(2) == 1
-  private var file: Descriptor?
-  private let standardOutput = InheritedOutput(1, limit: .max)
-  private let standardError = InheritedOutput(2, limit: .max)
 
-  init(_ request: InvocationRequest, _ client: Client, isShown: Bool) {
-    self.request = request
-    self.client = client
+  /// - Parameters:
+  ///   - configuration: where the daemon and the records are.
+  ///   - patience: how long a daemon that has gone is looked for.
+  ///   - isShown: whether the session's output is.
+  init(_ configuration: Configuration, patience: Duration, isShown: Bool) {
+    self.configuration = configuration
+    self.patience = patience
     self.isShown = isShown
   }
 
-  /// Asks for the session and returns the code to exit with, after `report` was given the session's end and the
-  /// status line was printed.
-  func follow(_ report: @Loop (FinishedSession) -> Void) async throws(VerbFailure) -> Int32 {
+  /// Asks for a session and returns how it ended. Ctrl-C stops it.
+  func begin(_ request: InvocationRequest, over client: Client) async throws(VerbFailure) -> FinishedSession {
     let signals = try? Signals([SIGINT]) { _ in self.interrupted() }
     defer { signals?.close() }
-    let reply = try await client.ask(.run(invocation: request))
-    guard case .accepted(let session) = reply else { throw unexpected(reply) }
-    self.session = session
-    if interrupts > 0 { requestStop(of: session) }
-    let watcher = isShown ? openLog(session) : nil
-    defer { watcher?.close() }
-    receive()
+    let accepted = try await client.begin(request)
+    session = accepted.id
+    isOwn = true
+    record = Record(path: accepted.record)
+    if isShown { show(accepted.consoleLog) }
+    return try await follow(accepted.id, over: client, patience: patience)
+  }
+
+  /// Returns how a session that was begun by somebody ends, or has ended.
+  func join(_ id: String) async throws(VerbFailure) -> FinishedSession {
+    session = id
+    switch try recordedSession(id, in: configuration) {
+    case .ended(let finished, let record):
+      if isShown { show(record.consoleLogPath) }
+      await output?.showRest()
+      output?.close()
+      try output?.requireTaken()
+      return finished
+    case .incomplete(let record):
+      self.record = record
+      if isShown { show(record.consoleLogPath) }
+      return try await follow(id, over: nil, patience: patience)
+    case .unknown:
+      // Maybe the daemon has another audit root. Nothing shows that it is worth waiting for.
+      return try await follow(id, over: nil, patience: .zero)
+    }
+  }
+
+  private func follow(
+    _ id: String, over client: Client?, patience: Duration
+  ) async throws(VerbFailure) -> FinishedSession {
+    let follower = SessionFollower(
+      to: id, at: configuration.daemon.socketPath, over: client, patience: patience,
+      recordedEnd: { self.recordedEnd() }, onNotice: { self.notice($0) })
+    self.follower = follower
+    defer {
+      follower.close()
+      output?.close()
+    }
+    if interrupts > 0 { follower.stop() }
+    Loop.spawn { [events] in
+      do throws(FollowError) {
+        events.post(.ended(.success(try await follower.end())))
+      } catch {
+        events.post(.ended(.failure(error)))
+      }
+    }
     while true {
       switch await events.next() {
       case .output:
         outputIsPending = false
-        // One piece at a time: a command that never pauses must not keep the daemon's answer waiting.
-        if await showPiece() { outputArrived() }
+        // One piece at a time: a command that never pauses must not keep the end waiting.
+        if await output?.showPiece() == true { outputArrived() }
+        // Who only looks on leaves when nobody looks.
+        if !isOwn { try output?.requireTaken() }
         await Loop.yield()
-      case .answer(.success(.finished(let finished))):
-        while await showPiece() { await Loop.yield() }
-        report(finished)
-        return conclude(finished)
-      case .answer(.success(.done)): receive()
-      case .answer(.success(let reply)): throw unexpected(reply)
-      case .answer(.failure(let failure)):
-        // A stop that came too late is refused; the end itself is on its way.
-        guard interrupts > 0, failure.isRefusal else { throw failure }
-        receive()
+      case .ended(let result):
+        await output?.showRest()
+        if !isOwn { try output?.requireTaken() }
+        return try conclude(result)
       }
     }
   }
 
-  private func receive() {
-    Loop.spawn { [client, events] in
-      do throws(VerbFailure) {
-        events.post(.answer(.success(try await client.answer())))
-      } catch {
-        events.post(.answer(.failure(error)))
+  private func conclude(_ result: Result<FinishedSession, FollowError>) throws(VerbFailure)
+    -> FinishedSession
+  {
+    do throws(FollowError) {
+      return try result.get()
+    } catch {
+      output?.endLine()
+      let id = session ?? ""
+      switch error {
+      case .refused(let sentence): throw .refused(sentence)
+      case .gaveUp(let sentence) where record == nil:
+        throw VerbFailure(
+          sentence:
+            "\(sentence) Nor is there a record of session \(id) in \(configuration.daemon.auditRoot).",
+          code: VerbFailure.unavailable)
+      case .gaveUp(let sentence):
+        throw VerbFailure(
+          sentence: "\(sentence) Session \(id) may go on without one: `agentd wait \(id)` tells how it ends.",
+          code: VerbFailure.unavailable)
+      case .failed(let sentence):
+        throw VerbFailure(
+          sentence: "\(sentence) `agentd wait \(id)` tells how the session ends.", code: 1)
       }
     }
+  }
+
+  // MARK: What happens meanwhile
+
+  private func recordedEnd() -> FinishedSession? {
+    guard let record, case .ended(let finished, _) = try? RecordedSession.read(record) else { return nil }
+    return finished
+  }
+
+  private func notice(_ notice: SessionFollower.Notice) {
+    switch notice {
+    case .daemonGone:
+      daemonIsAway = true
+      // Without patience the sentence at the end says it all.
+      guard patience > .zero, record != nil, let session else { return }
+      say(
+        "No daemon answers: waiting up to \(patience.written) for it. Session \(session) needs none to go on."
+      )
+    case .otherBuild:
+      daemonIsOtherBuild = true
+      say("The daemon is another build now. It has session \(session ?? ""), whose end the record will tell.")
+    case .attached(let accepted):
+      record = Record(path: accepted.record)
+      if isShown, output == nil { show(accepted.consoleLog) }
+      if daemonIsAway { say("The daemon is back, and knows session \(accepted.id).") }
+      daemonIsAway = false
+      daemonIsOtherBuild = false
+    }
+  }
+
+  private func say(_ sentence: String) {
+    output?.endLine()
+    Terminal.complain(sentence)
   }
 
   /// Acts by itself and at once, whatever `follow` is waiting for: an answer, or a terminal that takes no output.
   private func interrupted() {
     interrupts += 1
     guard interrupts == 1 else {
-      Terminal.complain(
-        "Left the session \(session?.id ?? "that was asked for") to the daemon: see `agentd ps`.")
+      Terminal.complain("Left the session \(session ?? "that was asked for") to the daemon: see `agentd ps`.")
       _exit(128 + SIGINT)
     }
-    Terminal.complain("stopping the session; Ctrl-C again leaves it to the daemon")
-    if let session { requestStop(of: session) }
-  }
-
-  private func requestStop(of session: AcceptedSession) {
-    // A connection that broke is told by whoever waits for the answer.
-    Loop.spawn { [client] in try? await client.send(.stop(session: session.id)) }
-  }
-
-  // MARK: Output
-
-  private func openLog(_ session: AcceptedSession) -> FileWatcher? {
-    let raw = open(session.consoleLog, O_RDONLY | O_CLOEXEC)
-    guard raw >= 0 else {
-      Terminal.complain("The session's output cannot be shown: \(session.consoleLog) cannot be opened.")
-      return nil
+    if daemonIsOtherBuild {
+      Terminal.complain(
+        "the daemon is another build: stop the session with its `agentd stop`; Ctrl-C again leaves it running"
+      )
+    } else if let follower, !follower.isConnected {
+      Terminal.complain(
+        "the session is stopped as soon as the daemon is back; Ctrl-C again leaves it running")
+    } else {
+      Terminal.complain("stopping the session; Ctrl-C again leaves it to the daemon")
     }
-    file = Descriptor(owning: raw)
-    do throws(SystemError) {
-      let watcher = try FileWatcher()
-      _ = try watcher.watch(session.consoleLog) { self.outputArrived() }
+    follower?.stop()
+  }
+
+  private func show(_ path: String) {
+    do throws(VerbFailure) {
+      let output = try SessionOutput(path)
+      self.output = output
+      output.watch { self.outputArrived() }
       outputArrived()
-      return watcher
     } catch {
-      Terminal.complain("The session's output is shown at its end, because it cannot be watched (\(error)).")
-      return nil
+      Terminal.complain(error.sentence)
     }
   }
 
@@ -123,39 +205,19 @@ final class RunningSession {
     outputIsPending = true
     events.post(.output)
   }
+}
 
-  /// Shows the next piece of the log; false at its present end.
-  private func showPiece() async -> Bool {
-    guard let raw = file?.raw else { return false }
-    let bytes = [UInt8](unsafeUninitializedCapacity: Self.chunk) { buffer, filled in
-      filled = max(0, Glibc.read(raw, buffer.baseAddress, buffer.count))
+/// What the audit root says of a session, or the sentence for when it may not be read.
+func recordedSession(_ id: String, in configuration: Configuration) throws(VerbFailure) -> RecordedSession {
+  do throws(AuditError) {
+    return try RecordedSession.find(id, in: configuration)
+  } catch {
+    if case .system(_, let path, EACCES) = error {
+      throw VerbFailure(
+        sentence:
+          "The record of session \(id) is for the daemon's user and root only (\(path) may not be read): "
+          + "ask as one of them.", code: 1)
     }
-    for piece in log.decode(bytes) {
-      switch piece.source {
-      case .output: await standardOutput.write(piece.bytes)
-      case .error: await standardError.write(piece.bytes)
-      }
-      if piece.source == .error || isOneTerminal, let last = piece.bytes.last {
-        isInMidLine = last != UInt8(ascii: "\n")
-      }
-    }
-    return !bytes.isEmpty
-  }
-
-  private func conclude(_ finished: FinishedSession) -> Int32 {
-    if isInMidLine { Terminal.note("") }
-    // A session whose output was shown has ended with its reason.
-    if file == nil, let reason = finished.reason { Terminal.complain(reason) }
-    for problem in finished.problems { Terminal.complain(problem) }
-    switch finished.outcome {
-    case "success": Terminal.note("session success")
-    case let outcome:
-      let code = finished.exitCode.map { " (exit code \($0))" } ?? ""
-      Terminal.note("session \(outcome)\(code)")
-    }
-    if finished.isSuccess { return 0 }
-    // timeout(1)'s convention.
-    if finished.outcome == "timed_out" { return 124 }
-    return finished.exitCode ?? 1
+    throw VerbFailure(sentence: "The record of session \(id) cannot be read. \(error)", code: 1)
   }
 }

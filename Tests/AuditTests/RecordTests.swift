@@ -198,6 +198,23 @@ struct RecordTests {
         """)
   }
 
+  @Test("a line that ends the log already is not added again, and nothing is added to what is being sealed")
+  func consoleTwice() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    let (first, second) = (Timestamp(secondsSinceEpoch: 1), Timestamp(secondsSinceEpoch: 2))
+    try record.appendToConsole("gone", at: first)
+    try record.appendToConsole("gone", at: second)
+    let once = "1970-01-01T00:00:01.000000000Z stderr F agentd: gone\n"
+    #expect(try read(record.consoleLogPath) == once)
+    try record.appendToConsole("one", at: second)
+    let both = once + "1970-01-01T00:00:02.000000000Z stderr F agentd: one\n"
+    #expect(try read(record.consoleLogPath) == both)
+    #expect(chmod(record.consoleLogPath, 0o444) == 0)
+    try record.appendToConsole("gone", at: second)
+    #expect(try read(record.consoleLogPath) == both)
+  }
+
   @Test("a record is published only after it was sealed, and then session.json is read-only too")
   func publish() throws {
     let scratch = try Scratch()

@@ -61,7 +61,7 @@ struct ClientTests {
       ("nonsense\n", "The daemon sent something that is not a message of agentd."),
       ("{\"protocol\":1,\"build\":\"9.9\"}\n", "The daemon is another build of agentd (9.9, protocol 1;"),
       (
-        "{\"protocol\":1,\"build\":\"0.1.0\",\"body\":{}}\n",
+        "{\"protocol\":\(Build.protocolVersion),\"build\":\"\(Build.version)\",\"body\":{}}\n",
         "The daemon sent a message that this build of agentd does not know."
       ),
     ])

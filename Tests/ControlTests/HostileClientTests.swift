@@ -58,7 +58,9 @@ struct HostileClientTests {
     #expect(try await client.reply() == nil)
   }
 
-  @Test("another build is told so, and its connection ends", arguments: [(1, "0.0.9"), (2, Build.version)])
+  @Test(
+    "another build is told so, and its connection ends",
+    arguments: [(Build.protocolVersion, "0.0.9"), (1, Build.version)])
   @Loop func otherBuild(number: Int, build: String) async throws {
     let fixture = try Fixture { _, _ in Issue.record("another build was answered") }
     defer { fixture.close() }
@@ -189,7 +191,7 @@ private let largeAnswer: @Loop (Connection, Request) async -> Void = { connectio
   #expect(fixture.connectionCount <= Server.connectionLimit)
   // What the well-behaved used counts as well, so a few more than the surplus have gone; the oldest first.
   for client in crowd[..<488] {
-    let sentence = try await client.refusal()
+    let sentence = try await client.busy()
     #expect(
       sentence == "There are 512 connections, and this one was the oldest to ask for nothing: connect again.")
     #expect(try await client.reply() == nil)

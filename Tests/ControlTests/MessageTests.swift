@@ -16,14 +16,16 @@ struct MessageTests {
     }
   }
 
-  private func frame(protocol number: String = "1", build: String = Build.version, body: String) -> String {
+  private func frame(
+    protocol number: String = "\(Build.protocolVersion)", build: String = Build.version, body: String
+  ) -> String {
     "{\"protocol\":\(number),\"build\":\"\(build)\",\"body\":\(body)}"
   }
 
   @Test(
     "a request survives its frame",
     arguments: [
-      Request.list, .stop(session: "0123456789abcdef"),
+      Request.list, .stop(session: "0123456789abcdef"), .follow(session: "../\u{0}"),
       .run(
         invocation: InvocationRequest(
           profile: "p\n\"\u{0}\\", repository: "https://example.org/ü.git", workUnit: "\u{2028}",
@@ -42,7 +44,7 @@ struct MessageTests {
   @Test(
     "a reply survives its frame",
     arguments: [
-      Reply.done, .refused(reason: "No.\nNever."), .sessions(sessions: []),
+      Reply.done, .refused(reason: "No.\nNever."), .busy(reason: ""), .sessions(sessions: []),
       .accepted(session: AcceptedSession(id: "0123456789abcdef", record: "/r", consoleLog: "/r/c")),
       .finished(
         session: FinishedSession(
@@ -59,13 +61,14 @@ struct MessageTests {
 
   @Test(
     "another version and another protocol get one sentence with both builds in it",
-    arguments: [("1", "9.9.9"), ("2", "0.1.0"), ("-7", "0.1.0")])
+    arguments: [("\(Build.protocolVersion)", "9.9.9"), ("1", Build.version), ("-7", Build.version)])
   func otherBuild(number: String, build: String) {
     // Its body may be anything: it is not looked at.
     let sentence = complaint(frame(protocol: number, build: build, body: "{\"dance\":[]}").utf8)
     #expect(
       sentence == "The client is another build of agentd (\(build), protocol \(number); this one is "
-        + "0.1.0, protocol 1): restart the daemon after replacing the binary.")
+        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary."
+    )
   }
 
   @Test(
@@ -81,7 +84,9 @@ struct MessageTests {
     ])
   func otherBuildName(build: String, shown: String) throws {
     let sentence = try #require(complaint(frame(build: build, body: "{}").utf8))
-    #expect(sentence.hasPrefix("The client is another build of agentd (\(shown), protocol 1;"))
+    #expect(
+      sentence.hasPrefix(
+        "The client is another build of agentd (\(shown), protocol \(Build.protocolVersion);"))
     #expect(sentence.utf8.count < 300)
   }
 

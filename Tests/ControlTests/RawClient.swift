@@ -47,6 +47,12 @@ final class RawClient {
     return reason
   }
 
+  /// The reason that comes next for which nothing is done now.
+  func busy() async throws -> String? {
+    guard case .busy(let reason) = try await reply() else { return nil }
+    return reason
+  }
+
   /// The next byte of what the server sends, whatever it belongs to.
   func firstByte() async throws -> UInt8? {
     try await stream.read(upTo: 1, within: Self.patience)?.first

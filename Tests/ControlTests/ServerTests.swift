@@ -102,6 +102,29 @@ struct ServerTests {
     #expect(try await client.refusal() == "the end")
   }
 
+  @Test("a client that waits for its session and goes for good does not keep its connection") @Loop
+  func attachedAndGone() async throws {
+    var attached: [Connection] = []
+    let fixture = try Fixture { connection, request in
+      guard case .stop = request else { return await connection.send(.sessions(sessions: [])) }
+      connection.attach()
+      attached.append(connection)
+      await connection.send(.done)
+    }
+    defer { fixture.close() }
+    let client = try RawClient(fixture.path)
+    try await client.send(encodeLine(Request.stop(session: "")))
+    #expect(try await client.reply() == .done)
+    client.close()
+    // Whatever else is connected comes and goes meanwhile: the turns of this loop are what is waited for.
+    while fixture.connectionCount > 0 { await Loop.yield() }
+    #expect(attached.map(\.isClosed) == [true])
+    // Its session ends later, and tells nobody.
+    await attached[0].send(.done)
+    attached[0].detach()
+    #expect(try await fixture.isServing())
+  }
+
   @Test("a client of another user is told so, and its request is not carried out") @Loop
   func otherUser() async throws {
     let isRoot = geteuid() == 0

@@ -4,6 +4,7 @@ import Control
 import Cron
 import Engine
 import Glibc
+import Logging
 import Profiles
 import Reactor
 import TestSupport
@@ -17,6 +18,8 @@ final class ServiceFixture {
   nonisolated static let secretVariable = "AGENTD_TEST_SECRET"
   nonisolated static let secret = "planted-5e12d0c5"
 
+  /// A file `on_VERB` is run before the verb's own part.
+  ///
   /// `podman run` starts what stands for conmon, and that what stands for the container: it reads its envelope, comes
   /// to its command, and ends with the code that it reads from `finish`.
   nonisolated static let containerScript = """
@@ -40,9 +43,10 @@ final class ServiceFixture {
       wait $!
       echo "exited $? false \\"2026-11-23T04:05:06Z\\"" >"$here/exit"
     }
+    if [ -e "$here/on_$verb" ]; then . "$here/on_$verb"; fi
     case $verb in
     info) printf 'overlay\\n%s\\n' "$here/store" ;;
-    ps) if [ -e "$here/on_ps" ]; then . "$here/on_ps"; fi ;;
+    ps) ;;
     image) echo "$digits sha256:$digits" ;;
     inspect) cat "$here/exit" ;;
     rm) if [ -e "$here/stuck" ]; then fail 125 'it is stuck'; fi ;;
@@ -112,13 +116,14 @@ final class ServiceFixture {
   }
 
   /// Starts the daemon. When it has ended, `end` tells.
-  func start(environment: [String: String]? = nil) {
+  func start(environment: [String: String]? = nil, handOverPatience: Duration? = nil) {
     let service = Service(
       configuration: configuration,
       environment: environment ?? [
         "PATH": "\(scratch.path):/usr/bin:/bin", Self.secretVariable: Self.secret, "HARMLESS": "kept",
       ],
       sealCommand: ["/bin/false"])
+    if let handOverPatience { service.handOverPatience = handOverPatience }
     ended = Task { @Loop in
       guard let choice = LoopThread.choice else { return "the loop does not run" }
       do throws(StartFailure) {
@@ -161,4 +166,16 @@ final class ServiceFixture {
       invocation: InvocationRequest(
         profile: profile, repository: nil, workUnit: nil, timeoutMilliseconds: timeout, detach: detach))
   }
+}
+
+/// Makes a process ready for a service: the secret in its environment, its log, its loop.
+func prepareService() throws {
+  guard setenv(ServiceFixture.secretVariable, ServiceFixture.secret, 1) == 0 else {
+    throw CallFailed("setenv", errno)
+  }
+  let settings = try LogSettings(environment: [:])
+  LoggingSystem.bootstrap { label in
+    MultiplexLogHandler([EventLog(label: label, settings), EventRecorder(ServiceFixture.log)])
+  }
+  LoopThread.start()
 }

@@ -4,7 +4,6 @@
 import Control
 import FoundationEssentials
 import Glibc
-import Logging
 import Reactor
 import TestSupport
 import Testing
@@ -25,7 +24,7 @@ struct ServiceTests {
     let result = try await #require(
       processExitsWith: .success, observing: [\.standardErrorContent]
     ) {
-      try prepareProcess()
+      try prepareService()
       try await liveAndDrain()
     }
     let events = try events(result.standardErrorContent)
@@ -54,7 +53,7 @@ struct ServiceTests {
   @Test("sessions end by their code, by their deadline and by being stopped, and a detached one by itself")
   func endings() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await endInFourWays()
     }
   }
@@ -62,9 +61,49 @@ struct ServiceTests {
   @Test("a session whose container cannot be removed says so, and its record stays open")
   func stuckTeardown() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await keepRecordOpen()
     }
+  }
+
+  @Test("a session is neither started nor released when what the next daemon needs cannot be written")
+  func unwritableFacts() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await failToKeepFacts()
+    }
+  }
+
+  @Test("a hand-over leaves the session that runs, and ends the one whose image does not come, with a reason")
+  func handOver() async throws {
+    let result = try await #require(
+      processExitsWith: .success, observing: [\.standardOutputContent, \.standardErrorContent]
+    ) {
+      try prepareService()
+      try await handSessionsOver()
+    }
+    let output = String(decoding: result.standardOutputContent, as: UTF8.self)
+    let words = try #require(output.split(separator: "\n").first { $0.hasPrefix("left ") }).split(
+      separator: " ")
+    let (path, running, waiting) = (String(words[1]), String(words[2]), String(words[3]))
+    defer {
+      // Lets the stand-in for podman end that the daemon has left.
+      close(open("\(path)/never", O_WRONLY | O_NONBLOCK | O_CLOEXEC))
+      Scratch(existing: path).remove()
+    }
+    let events = try events(result.standardErrorContent)
+    #expect(events.last?.event == "agentd.daemon_stopped")
+    #expect(events.contains { $0.event == "agentd.handing_over" })
+    #expect(events.filter { $0.event == "runner.session_error" }.map(\.session_id) == [waiting])
+    #expect(
+      try contents(of: "\(path)/audit/worker/\(waiting)/agentd/session.json").contains(
+        "The daemon was replaced before the session's image was there: run it again."))
+    #expect(
+      !(try contents(of: "\(path)/audit/worker/\(running)/agentd/session.json").contains("end_timestamp")))
+    #expect(!exists("\(path)/run/agentd.pid"))
+    #expect(!exists("\(path)/run/agentd.sock"))
+    let calls = try contents(of: "\(path)/calls").split(separator: "\n").filter { $0.hasPrefix("rm ") }
+    #expect(calls.allSatisfy { !$0.contains(running) })
   }
 
   @Test("a second signal ends the daemon at once and leaves its sessions as they are")
@@ -72,7 +111,7 @@ struct ServiceTests {
     let result = try await #require(
       processExitsWith: .exitCode(128 + SIGTERM), observing: [\.standardOutputContent]
     ) {
-      try prepareProcess()
+      try prepareService()
       try await leaveAtOnce()
     }
     let output = String(decoding: result.standardOutputContent, as: UTF8.self)
@@ -89,7 +128,7 @@ struct ServiceTests {
   @Test("a daemon that cannot start says why and leaves nothing behind")
   func refusedStarts() async {
     await #expect(processExitsWith: .success) {
-      try prepareProcess()
+      try prepareService()
       try await refuseToStart()
     }
   }
@@ -107,17 +146,6 @@ private struct LogLine: Decodable {
   var profile: String?
   var outcome: String?
   var exit_code: Int?
-}
-
-private func prepareProcess() throws {
-  guard setenv(ServiceFixture.secretVariable, ServiceFixture.secret, 1) == 0 else {
-    throw CallFailed("setenv", errno)
-  }
-  let settings = try LogSettings(environment: [:])
-  LoggingSystem.bootstrap { label in
-    MultiplexLogHandler([EventLog(label: label, settings), EventRecorder(ServiceFixture.log)])
-  }
-  LoopThread.start()
 }
 
 @Loop private func liveAndDrain() async throws {
@@ -248,6 +276,67 @@ private func prepareProcess() throws {
   #expect(exists("\(fixture.runtimeDirectory)/\(accepted.id)"))
   #expect(raise(SIGTERM) == 0)
   #expect(await fixture.end() == nil)
+}
+
+@Loop private func failToKeepFacts() async throws {
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  // What stands for a full disk: the name that the next facts are written under is taken. Undone for the removal.
+  let directories = "for directory in \"$here\"/run/*/*/"
+  try write(
+    "\(directories); do rmdir \"$directory/.facts.json.new\"; done\n", to: "\(fixture.scratch.path)/on_rm")
+  let fill = "\(directories); do mkdir \"$directory/.facts.json.new\"; done\n"
+  try write(fill, to: "\(fixture.scratch.path)/on_image")
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  func reason() async throws -> String {
+    try await client.send(ServiceFixture.request())
+    guard case .accepted = try await client.next(), case .finished(let finished) = try await client.next()
+    else { return "the session had no end" }
+    #expect(finished.outcome == "error")
+    #expect(finished.problems == [])
+    return finished.reason ?? ""
+  }
+  #expect(try await reason().contains("so its container was not started"))
+  #expect(try fixture.podman.calls(of: "run").isEmpty)
+  #expect(unlink("\(fixture.scratch.path)/on_image") == 0)
+  try write(fill, to: "\(fixture.scratch.path)/on_run")
+  #expect(try await reason().contains("so it was not released"))
+  #expect(try fixture.podman.calls(of: "run").count == 1)
+  // The stand-in for a container goes on at the end of its FIFO, with nothing.
+  #expect(!exists("\(fixture.scratch.path)/received"))
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+  #expect(!exists(fixture.runtimeDirectory))
+}
+
+@Loop private func handSessionsOver() async throws {
+  let fixture = try await ServiceFixture()
+  fixture.start(handOverPatience: .zero)
+  let client = try await fixture.connect()
+  var sessions: [String] = []
+  func begin() async throws {
+    try await client.send(ServiceFixture.request(detach: true))
+    if case .accepted(let accepted) = try await client.next() { sessions.append(accepted.id) }
+  }
+  try await begin()
+  try await fixture.waitForCommands(1)
+  // The image has gone, and podman does not come to an end with its search.
+  let path = fixture.scratch.path
+  guard mkfifo("\(path)/never", 0o600) == 0 else { throw CallFailed("mkfifo", errno) }
+  try write("echo waits >>\"$here/waiting\"; read word <\"$here/never\"\n", to: "\(path)/on_image")
+  try write("", to: "\(path)/waiting")
+  guard mkdir("\(path)/store", 0o700) == 0, mkdir("\(path)/store/overlay-images", 0o700) == 0 else {
+    throw CallFailed("mkdir", errno)
+  }
+  try write("{}", to: "\(path)/store/overlay-images/images.json")
+  try await begin()
+  try await fixture.podman.wait(for: 1, linesIn: "waiting")
+  let line = Array("left \(path) \(sessions.joined(separator: " "))\n".utf8)
+  #expect(write(1, line, line.count) == line.count)
+  #expect(raise(SIGUSR1) == 0)
+  await Latch().wait()
 }
 
 @Loop private func leaveAtOnce() async throws {

@@ -58,25 +58,31 @@ extension EndToEnd {
       }
     }
 
-    @Test("a second signal ends it at once and leaves the session to run on")
+    @Test(
+      "a second signal ends it at once and leaves the session to run on, for the next daemon to go on with")
     func secondSignal() throws {
       let gate = try Gate()
       try withDaemon(.gated(gate)) { daemon in
-        let client = try daemon.begin("run", "site")
+        let client = try daemon.begin("run", "site", "--wait-for-daemon", "0s")
         try client.waitForOutput("ready")
         daemon.program?.signal(SIGTERM)
         try daemon.waitFor("agentd.draining")
         daemon.program?.signal(SIGTERM)
         #expect(try daemon.wait() != .exited(0))
         let run = try daemon.end(of: client)
-        #expect(run.status == .exited(1))
-        #expect(run.errors.contains("agentd:"))
+        #expect(run.status == .exited(69))
+        #expect(run.lastLine.hasSuffix("`agentd wait \(try daemon.record().id)` tells how it ends."))
         let containers = try daemon.containers()
         #expect(containers.count == 1)
         let state = try Host.run("podman", ["inspect", "--format", "{{.State.Status}}"] + containers)
         #expect(state == "running\n")
-        // An open record, for the next daemon to find.
         #expect(try daemon.record().json()["outcome"] == nil)
+        try daemon.start()
+        gate.open("finished")
+        try daemon.waitFor("runner.session_teardown")
+        #expect(try daemon.record().json()["outcome"]?.string == "success")
+        #expect(try daemon.record().console.contains("finished"))
+        #expect(try daemon.containers() == [])
       }
     }
   }
@@ -196,8 +202,9 @@ extension EndToEnd {
       }
     }
 
-    @Test("what dead sessions of this instance left is removed, what lives or is not its own stays")
-    func reconciliation() throws {
+    @Test(
+      "sessions of a killed daemon that live go on, those that died are finished, what is not its own stays")
+    func recovery() throws {
       let gate = try Gate()
       try withDaemon(.gated(gate)) { daemon in
         // Two sessions, left behind by a daemon that was killed; one of their containers has ended since.
@@ -225,22 +232,32 @@ extension EndToEnd {
 
         try daemon.start()
         let event = try daemon.waitFor("agentd.startup_reconciliation_completed")[0]
+        #expect(event.json["removed_containers"]?.integer == 1)
+        #expect(event.json["recovered_sessions"]?.integer == 2)
+        let ended = try daemon.waitFor("runner.session_teardown", session: String(dead.suffix(16)))
+        #expect(ended.count == 1)
         let names = Set(
           try Host.podman("ps", "--all", "--format", "{{.Names}}").split(separator: "\n").map(String.init))
         #expect(!names.contains(dead))
         #expect(!names.contains(never))
         #expect(names.contains(live))
         for name in foreign { #expect(names.contains(name)) }
-        let state = try Host.podman("inspect", "--format", "{{.State.Status}}", live)
-        #expect(state == "running\n")
+        let record = try daemon.record(String(dead.suffix(16)))
+        #expect(try record.json()["outcome"]?.string == "terminated_by_signal")
+        #expect(record.unsealed() == [])
         let left = entries(of: "\(daemon.runtimeDirectory)/\(instance)")
         #expect(left == [String(live.suffix(16)), "keep-me"].sorted())
-        #expect(event.json["removed_containers"]?.integer == 2)
-        #expect(event.json["removed_directories"]?.integer == 1)
+
+        let list = try daemon.agentd("ps")
+        #expect(list.text.contains(live.suffix(16)))
+        #expect(!list.text.contains(dead.suffix(16)))
+        let stop = try daemon.agentd("stop", String(live.suffix(16)))
+        #expect(stop.status == .exited(0))
+        try daemon.waitFor("runner.session_teardown", session: String(live.suffix(16)))
+        #expect(
+          try daemon.record(String(live.suffix(16))).json()["outcome"]?.string == "terminated_by_signal")
         // Several removals at once are tasks, and none of them may have woken Swift's pool of threads.
         #expect(daemon.threads() == 2)
-        // Not its session any more, so not its record.
-        #expect(try daemon.record(String(dead.suffix(16))).json()["outcome"] == nil)
       }
     }
   }

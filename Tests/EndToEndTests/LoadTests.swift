@@ -172,7 +172,10 @@ extension EndToEnd {
     func neverReads() throws {
       try expectService { daemon in
         let connection = try Connection(to: daemon.socket)
-        let request = "{\"protocol\":1,\"build\":\"\(try version(daemon))\",\"body\":{\"list\":{}}}\n"
+        let greeting = try greeting(daemon)
+        let request =
+          "{\"protocol\":\(greeting.number),\"build\":\"\(greeting.build)\",\"body\":{\"list\":{}}}\n"
+        #expect(try answer(to: request, from: daemon).contains("sessions"))
         let chunk = Array(String(repeating: request, count: 1000).utf8)
         // Its requests are not taken either once its answers are not: sending stops, at the latest when it is closed.
         var sent = 0
@@ -181,10 +184,18 @@ extension EndToEnd {
       }
     }
 
-    private func version(_ daemon: Daemon) throws -> String {
-      let program = try daemon.spawn(["--version"])
-      try program.wait()
-      return String(program.output.text.split(separator: "\n").first ?? "")
+    /// What the daemon answers to one line.
+    private func answer(to line: String, from daemon: Daemon) throws -> String {
+      let connection = try Connection(to: daemon.socket)
+      #expect(try connection.send(line))
+      connection.endOfRequests()
+      return try connection.readToEnd()
+    }
+
+    /// Which protocol and build a message has to name: those of the daemon's own messages.
+    private func greeting(_ daemon: Daemon) throws -> (number: Int, build: String) {
+      let json = try JSON(parsing: try answer(to: "noise\n", from: daemon))
+      return (try #require(json["protocol"]?.integer), try #require(json["build"]?.string))
     }
   }
 }

@@ -39,6 +39,27 @@ struct ProcessTests {
     #expect(await child.wait().succeeded)
   }
 
+  @Test("the words and the cgroup of a process are read from the kernel, and it is found among its user's")
+  @Loop
+  func table() async throws {
+    #expect(Process.arguments(of: getpid()) == CommandLine.arguments)
+    #expect(Process.arguments(of: Int32.max) == nil)
+    let words = ["/usr/bin/tail", "-s", "1000", "-f", "/dev/null"]
+    let child = try Child(
+      Command(
+        executable: words[0], arguments: Array(words.dropFirst()), environment: [],
+        deadline: .seconds(60)))
+    let found = Process.all(of: geteuid()).filter { $0.arguments == words }
+    let pid = try #require(found.first { Process.parent(of: $0.pid) == getpid() }?.pid)
+    #expect(!Process.all(of: geteuid() + 1).contains { $0.pid == pid })
+    #expect(Process.cgroup(of: pid, holds: "/"))
+    #expect(!Process.cgroup(of: pid, holds: "no-such-group"))
+    #expect(!Process.cgroup(of: Int32.max, holds: "/"))
+    child.kill()
+    _ = await child.wait()
+    #expect(Process.arguments(of: pid) == nil)
+  }
+
   @Test("a signal reaches the process that is held, and one that has ended is no error") @Loop
   func signal() async throws {
     let child = try Child(

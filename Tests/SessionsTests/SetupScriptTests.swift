@@ -134,7 +134,8 @@ struct CommandScriptTests {
 
 @Suite("the privileged script's reading")
 struct ReadScriptTests {
-  private let head = "fail() { printf 'agentd: %s\\n' \"$1\" >&2; exit 6; }\n"
+  private let head =
+    "report() { echo \"reported $1\"; }; fail() { printf 'agentd: %s\\n' \"$1\" >&2; exit 6; }\n"
 
   @Test("the first part arrives byte for byte, and the second is left in the pipe", arguments: Shell.allCases)
   func parts(shell: Shell) throws {
@@ -161,6 +162,7 @@ struct ReadScriptTests {
     for length in 0..<whole.count {
       let ended = try shell.run(head + SetupScript.readText, ["agentd"], input: Array(whole.prefix(length)))
       #expect(ended.code == SetupScript.failureCode, "\(length)")
+      #expect(ended.output == Array("reported unreleased\n".utf8))
       #expect(ended.errors.hasPrefix("agentd: the envelope ended early"))
     }
   }

@@ -50,11 +50,22 @@ final class Daemon {
     environment["PATH"] = "\(directory):\(environment["PATH"] ?? "/usr/bin:/bin")"
   }
 
+  /// Has the next start of the daemon kill itself when its first session comes to a step; nil for never.
+  func killAt(_ step: String?) { environment["AGENTD_TEST_KILL_AT"] = step }
+
   // MARK: The process
+
+  /// Starts the daemon and returns at once.
+  func launch(_ arguments: [String]? = nil) throws { program = try spawn(arguments) }
 
   /// Starts the daemon and returns when it listens.
   func start(_ arguments: [String]? = nil) throws {
-    program = try spawn(arguments)
+    try launch(arguments)
+    try waitForStart()
+  }
+
+  /// Returns when a daemon that was launched listens.
+  func waitForStart() throws {
     try waitFor("agentd.daemon_started")
     let isHex = { (name: String) in name.count == 8 && name.allSatisfy(\.isHexDigit) }
     instance = entries(of: runtimeDirectory).first(where: isHex)
@@ -168,6 +179,15 @@ final class Daemon {
       .filter { $0.hasPrefix("agentd-\(instance)-") }
   }
 
+  /// The processes whose words name a container of this daemon.
+  func strays() -> [String] {
+    guard let instance else { return [] }
+    return entries(of: "/proc").filter { Int32($0) != nil }.compactMap { pid in
+      let words = readText("/proc/\(pid)/cmdline").replacing("\0", with: " ")
+      return words.contains("agentd-\(instance)-") ? "\(pid): \(words)" : nil
+    }
+  }
+
   /// What lies in the runtime directory, below which sessions keep what is theirs.
   func runtimeFiles() -> [String] {
     return entries(of: runtimeDirectory).flatMap { name in
@@ -242,6 +262,22 @@ func withDaemon(
   }
   explain(daemon)
   try daemon.clear()
+}
+
+/// Starts nothing: several daemons that a test starts by itself, each with a profile of its own, cleared up at the end.
+func withDaemons(_ profiles: [Profile], _ body: ([Daemon]) throws -> Void) throws {
+  let daemons = try profiles.map { try Daemon([$0]) }
+  Issues.begin()
+  do {
+    try body(daemons)
+  } catch {
+    Issues.note()
+    daemons.forEach(explain)
+    for daemon in daemons { try? daemon.clear() }
+    throw error
+  }
+  daemons.forEach(explain)
+  for daemon in daemons { try daemon.clear() }
 }
 
 private func explain(_ daemon: Daemon) {

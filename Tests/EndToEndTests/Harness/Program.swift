@@ -65,11 +65,24 @@ final class Program {
   }
 
   /// Waits until its stdout holds `text`.
-  func waitForOutput(_ text: String) throws {
+  func waitForOutput(_ text: String) throws { try wait(for: text, in: output) }
+
+  /// Waits until its stderr holds `text`.
+  func waitForErrors(_ text: String) throws { try wait(for: text, in: errors) }
+
+  /// Waits until its stdout is so many bytes long.
+  func waitForOutput(bytes count: Int) throws {
     try waitUntil(
-      "\"\(text)\" from \(name)", files: [output.path], alive: self,
+      "\(count) bytes from \(name)", files: [output.path], alive: self,
+      seen: { "\(self.output.size) bytes, stderr: \(self.errors.tail)" }
+    ) { output.size >= count ? () : nil }
+  }
+
+  private func wait(for text: String, in file: OutputFile) throws {
+    try waitUntil(
+      "\"\(text)\" from \(name)", files: [file.path], alive: self,
       seen: { "stdout: \(self.output.tail)\nstderr: \(self.errors.tail)" }
-    ) { output.text.contains(text) ? () : nil }
+    ) { file.text.contains(text) ? () : nil }
   }
 
   func signal(_ number: Int32) {
@@ -111,6 +124,8 @@ struct OutputFile {
     throw Failure("\(directory) is full of files named \(name)")
   }
 
+  /// Its length in bytes.
+  var size: Int { status(of: path).map { Int($0.st_size) } ?? 0 }
   var bytes: [UInt8] { readFile(path) ?? [] }
   var text: String { String(decoding: bytes, as: UTF8.self) }
   var lines: [Substring] { text.split(separator: "\n") }

@@ -1,0 +1,59 @@
+// What /proc tells of processes that nobody holds yet.
+
+internal import Glibc
+
+extension Process {
+  /// The most bytes of a command line that are read: Linux gives a program 2 MiB for its words and variables.
+  private nonisolated static let commandLineLimit = 2 << 20
+  /// The most bytes of a cgroup file: a line for each of the kernel's controllers.
+  private nonisolated static let cgroupLimit = 1 << 16
+
+  /// The words a process was started with; nil when there is no such process or it has ended.
+  public nonisolated static func arguments(of pid: Int32) -> [String]? {
+    guard let bytes = read("/proc/\(pid)/cmdline", limit: commandLineLimit), !bytes.isEmpty else {
+      return nil
+    }
+    return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map {
+      String(decoding: $0, as: UTF8.self)
+    }
+  }
+
+  /// Whether the name of one of the process's cgroups holds this text (cgroups(7)).
+  public nonisolated static func cgroup(of pid: Int32, holds text: String) -> Bool {
+    guard let bytes = read("/proc/\(pid)/cgroup", limit: cgroupLimit) else { return false }
+    return String(decoding: bytes, as: UTF8.self).contains(text)
+  }
+
+  /// The processes of a user now, with the words they were started with. Reads all of /proc: call it on the worker.
+  public nonisolated static func all(of user: UInt32) -> [(pid: Int32, arguments: [String])] {
+    guard let directory = opendir("/proc") else { return [] }
+    defer { closedir(directory) }
+    var processes: [(pid: Int32, arguments: [String])] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      var status = stat()
+      guard let pid = Int32(name), stat("/proc/\(pid)", &status) == 0, status.st_uid == user,
+        let arguments = arguments(of: pid)
+      else { continue }
+      processes.append((pid, arguments))
+    }
+    return processes
+  }
+
+  private nonisolated static func read(_ path: String, limit: Int) -> [UInt8]? {
+    let raw = open(path, O_RDONLY | O_CLOEXEC)
+    guard raw >= 0 else { return nil }
+    let file = Descriptor(owning: raw)
+    var bytes: [UInt8] = []
+    while bytes.count < limit {
+      let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 12) { buffer, filled in
+        filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+      }
+      guard !chunk.isEmpty else { break }
+      bytes += chunk
+    }
+    return bytes
+  }
+}

@@ -1,0 +1,187 @@
+// What the next daemon has to know of a session, so that it can go on where this one ends.
+
+internal import Audit
+internal import FoundationEssentials
+internal import Profiles
+internal import Reactor
+
+/// The content of `facts.json` in a session's private directory.
+///
+/// Each step is on disk before the session takes it, so what the file says has at least been tried, and what comes
+/// after it has not. Names and sources of credentials are in it, their values never.
+struct Facts: Codable, Sendable, Equatable {
+  /// The version of this form. Facts of another one cannot be read.
+  static let currentVersion = 1
+  /// The largest file that is read. A profile comes from a configuration file, which is smaller.
+  static let sizeLimit = 1 << 22
+
+  /// How far the session has come at least.
+  enum Step: String, Codable, Sendable, CaseIterable {
+    /// Nothing was started: podman looks for its image at most.
+    case prepared
+    /// podman may have been started.
+    case launching
+    /// The envelope may have been written.
+    case released
+    /// The container has ended, or will never be: `ending` says how.
+    case ended
+  }
+
+  /// Why the daemon had begun to end the session.
+  enum RequestedEnd: String, Codable, Sendable {
+    /// Somebody asked for it.
+    case stop
+    /// Its time was over.
+    case deadline
+  }
+
+  /// The profile as it was when the session was accepted.
+  struct Environment: Codable, Sendable, Equatable {
+    struct Mount: Codable, Sendable, Equatable {
+      let source: String
+      let target: String
+      let isReadOnly: Bool
+    }
+
+    struct Credential: Codable, Sendable, Equatable {
+      let name: String
+      let source: String
+    }
+
+    let name: String
+    let baseImage: String
+    let methodologyDirectory: String
+    let command: [String]
+    let mounts: [Mount]
+    let credentials: [Credential]
+    let repositoryTokenSource: String?
+  }
+
+  let version: Int
+  var step: Step
+  /// nil when only the record tells of the session.
+  let profile: Environment?
+  let containerName: String
+  /// The record's directory.
+  let record: String
+  /// The run of the machine in which the moments below mean something.
+  let bootID: String
+  /// When the session was accepted, in nanoseconds of the monotonic clock.
+  let acceptedNanoseconds: UInt64
+  /// How long it may run once it is released.
+  let timeoutNanoseconds: UInt64?
+  /// When that is over, in nanoseconds of the monotonic clock; from `released` on.
+  var deadlineNanoseconds: UInt64?
+  /// Why its container was told to end; nil when it was not.
+  var requestedEnd: RequestedEnd?
+  /// How it ended; from `ended` on.
+  var ending: Ending?
+  /// What its record will say, as far as it is known.
+  var metadata: Metadata
+
+  /// The facts of a session that was just accepted.
+  init(
+    _ invocation: Invocation, containerName: String, record: String, accepted: Instant, metadata: Metadata
+  ) {
+    version = Self.currentVersion
+    step = .prepared
+    profile = Environment(invocation.profile)
+    self.containerName = containerName
+    self.record = record
+    bootID = Boot.id
+    acceptedNanoseconds = accepted.nanoseconds
+    timeoutNanoseconds = invocation.timeout?.wholeNanoseconds
+    self.metadata = metadata
+  }
+
+  /// What a record tells of a session whose facts are lost.
+  init(_ metadata: Metadata, containerName: String, record: String, accepted: Instant) {
+    version = Self.currentVersion
+    step = .prepared
+    profile = nil
+    self.containerName = containerName
+    self.record = record
+    bootID = Boot.id
+    acceptedNanoseconds = accepted.nanoseconds
+    timeoutNanoseconds = nil
+    self.metadata = metadata
+  }
+
+  /// When the session must have ended; nil when it may take as long as it takes.
+  var deadline: Instant? { deadlineNanoseconds.map { Instant(nanoseconds: $0) } }
+
+  /// Reads a file's content.
+  ///
+  /// - Throws: why it cannot be read, as a clause.
+  init(parsing bytes: [UInt8]) throws(Unreadable) {
+    let decoder = JSONDecoder()
+    // The version first: the other keys of another form mean something else.
+    guard let form = try? decoder.decode(Form.self, from: Data(bytes)) else {
+      throw Unreadable(reason: "it is not JSON with a version")
+    }
+    guard form.version == Self.currentVersion else {
+      throw Unreadable(
+        reason: "it is of version \(form.version), and this build knows \(Self.currentVersion)")
+    }
+    do {
+      self = try decoder.decode(Facts.self, from: Data(bytes))
+    } catch {
+      throw Unreadable(reason: "it lacks something")
+    }
+  }
+
+  /// The bytes of the file.
+  func json() -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(self) else {
+      preconditionFailure("strings and numbers have a JSON form")
+    }
+    return [UInt8](data) + [UInt8(ascii: "\n")]
+  }
+
+  private struct Form: Decodable { let version: Int }
+
+  private enum CodingKeys: String, CodingKey {
+    case version, step, profile, record, ending, metadata
+    case containerName = "container_name"
+    case bootID = "boot_id"
+    case acceptedNanoseconds = "accepted_ns"
+    case timeoutNanoseconds = "timeout_ns"
+    case deadlineNanoseconds = "deadline_ns"
+    case requestedEnd = "requested_end"
+  }
+}
+
+extension Facts {
+  /// Why facts cannot be read, as a clause.
+  struct Unreadable: Error, Equatable {
+    let reason: String
+  }
+}
+
+extension Facts.Environment {
+  fileprivate init(_ profile: Profile) {
+    name = profile.name
+    baseImage = profile.baseImage
+    methodologyDirectory = profile.methodologyDirectory
+    command = profile.command
+    mounts = profile.mounts.map { .init(source: $0.source, target: $0.target, isReadOnly: $0.readOnly) }
+    credentials = profile.credentials.map { .init(name: $0.name, source: $0.source) }
+    repositoryTokenSource = profile.repositoryTokenSource
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case name, command, mounts, credentials
+    case baseImage = "base_image"
+    case methodologyDirectory = "methodology_dir"
+    case repositoryTokenSource = "repo_token_source"
+  }
+}
+
+extension Facts.Environment.Mount {
+  private enum CodingKeys: String, CodingKey {
+    case source, target
+    case isReadOnly = "read_only"
+  }
+}

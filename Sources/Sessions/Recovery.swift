@@ -1,0 +1,284 @@
+// What a start does with the sessions of earlier daemons: finds them, decides, and brings each to where it goes on.
+
+internal import Audit
+internal import Engine
+internal import Glibc
+public import Logging
+internal import Profiles
+public import Reactor
+internal import Time
+
+/// Why sessions of earlier daemons could not be looked at. One sentence.
+public struct RecoveryFailure: Error, Sendable, CustomStringConvertible {
+  /// The sentence.
+  public let description: String
+}
+
+/// A session of an earlier daemon, to be run to its end.
+public struct RecoveredSession: Sendable {
+  /// The session.
+  public let session: Session
+  /// Whether its container runs. What is left of the others is only to be removed.
+  public let goesOn: Bool
+}
+
+/// Finds the sessions of earlier daemons of one instance. Nothing of another instance is touched: containers go by the
+/// daemon's id in their names, directories by the runtime directory, records by the id in them.
+@Loop
+public struct Recovery {
+  let host: SessionHost
+  let log: Logger
+
+  /// What is known of one session before anything was decided.
+  private struct Trace {
+    var facts: Facts?
+    var hasDirectory = false
+    var container: ContainerInspection?
+  }
+
+  /// - Parameters:
+  ///   - host: the daemon's resources.
+  ///   - log: receives `agentd.session_recovered` and what was removed.
+  public init(host: SessionHost, log: Logger) {
+    self.host = host
+    self.log = log
+  }
+
+  /// Decides about each session, holds those that live, and removes what belongs to none.
+  public func run() async throws(RecoveryFailure) -> [RecoveredSession] {
+    // Before podman is asked: what they are about to make would be missed.
+    await OrphanedLaunches(host: host, log: log).end()
+    var traces = try await readDirectories()
+    for container in try await listContainers() {
+      guard let session = SessionID(container.name.session) else { continue }
+      traces[session, default: Trace()].container = container
+    }
+    var recovered: [RecoveredSession] = []
+    for (id, trace) in traces {
+      guard let facts = trace.facts, await isAccepted(facts) else { continue }
+      recovered.append(try await recover(id, facts, trace, hasFacts: true))
+      traces[id] = nil
+    }
+    for (record, metadata) in await findUnfinished(except: Set(recovered.map(\.session.id))) {
+      guard let id = SessionID(metadata.sessionID), let facts = facts(of: metadata, record) else { continue }
+      recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: false))
+      traces[id] = nil
+    }
+    await removeLeftovers(traces, recovered: recovered.count)
+    return recovered.sorted { $0.session.accepted < $1.session.accepted }
+  }
+
+  // MARK: Finding
+
+  private func readDirectories() async throws(RecoveryFailure) -> [SessionID: Trace] {
+    let found = await host.worker.run { [path = host.runtimeDirectory] in
+      Result { () throws(SystemError) in
+        try PrivateDirectory.sessions(in: path).map { session in
+          let directory = PrivateDirectory(runtimeDirectory: path, session: session)
+          return (session, Result { () throws(Facts.Unreadable) in try directory.facts() })
+        }
+      }
+    }
+    var traces: [SessionID: Trace] = [:]
+    do throws(SystemError) {
+      for (session, facts) in try found.get() {
+        traces[session] = Trace(facts: usable(facts, of: session), hasDirectory: true)
+      }
+    } catch {
+      throw RecoveryFailure(
+        description: "The runtime directory cannot be read (\(error)): give the daemon's user access to it.")
+    }
+    return traces
+  }
+
+  private func usable(_ reading: Result<Facts?, Facts.Unreadable>, of session: SessionID) -> Facts? {
+    do throws(Facts.Unreadable) {
+      guard let facts = try reading.get() else { return nil }
+      let name = ContainerName(facts.containerName)
+      guard name?.session == session.description, name?.daemon == host.daemonID else {
+        throw Facts.Unreadable(reason: "it is of another session")
+      }
+      return facts
+    } catch {
+      fail("The facts of session \(session) cannot be read: \(error.reason).")
+      return nil
+    }
+  }
+
+  private func listContainers() async throws(RecoveryFailure) -> [ContainerInspection] {
+    do throws(EngineError) {
+      return try await host.containers.inspect(daemon: host.daemonID)
+    } catch {
+      throw RecoveryFailure(
+        description:
+          "Podman does not tell which containers there are (\(error)): see that `podman ps` works.")
+    }
+  }
+
+  /// Whether anybody was told of the session. Without a whole record, it was still being prepared.
+  private func isAccepted(_ facts: Facts) async -> Bool {
+    guard facts.step == .prepared else { return true }
+    return await host.worker.run {
+      let record = Record(path: facts.record)
+      guard record.standing == .unmade else { return true }
+      record.discard()
+      return false
+    }
+  }
+
+  private func findUnfinished(except known: Set<SessionID>) async -> [(Record, Metadata)] {
+    let names = Set(known.map(\.description))
+    return await host.worker.run { [root = host.auditRoot, daemon = host.daemonID] in
+      Record.unfinished(auditRoot: root, daemon: daemon, except: names)
+    }
+  }
+
+  private func facts(of metadata: Metadata, _ record: Record) -> Facts? {
+    guard
+      let name = ContainerName(
+        daemon: host.daemonID, profile: metadata.profile, session: metadata.sessionID)
+    else { return nil }
+    let age = Loop.wallClock - metadata.startTimestamp
+    let now = Loop.now.nanoseconds
+    let accepted = Instant(nanoseconds: now - min(age.wholeNanoseconds, now))
+    return Facts(metadata, containerName: name.description, record: record.path, accepted: accepted)
+  }
+
+  // MARK: Deciding
+
+  private func recover(
+    _ id: SessionID, _ facts: Facts, _ trace: Trace, hasFacts: Bool
+  ) async throws(RecoveryFailure) -> RecoveredSession {
+    guard let name = ContainerName(facts.containerName) else {
+      throw RecoveryFailure(description: "The facts of session \(id) name no container.")
+    }
+    let held = try hold(trace.container)
+    let findings = await findings(facts, trace, held, id, hasFacts: hasFacts)
+    let decision = Decision(findings)
+    let beginning: Session.Beginning
+    switch decision {
+    case .goesOn, .ends: beginning = .released(held)
+    case .finished(let ending):
+      held.close()
+      beginning = .ended(ending, at: await endTime(findings, facts))
+    case .interrupted(let reason):
+      held.close()
+      beginning = .ended(.failed(reason: reason), at: await endTime(findings, facts))
+    }
+    tell(id, facts, decision)
+    let session = Session(host: host, id: id, containerName: name, facts: facts, beginning: beginning)
+    return RecoveredSession(session: session, goesOn: decision == .goesOn)
+  }
+
+  private func hold(_ container: ContainerInspection?) throws(RecoveryFailure) -> HeldContainer {
+    do throws(SystemError) {
+      return try HeldContainer(container)
+    } catch {
+      throw RecoveryFailure(
+        description: "A session that runs cannot be watched (\(error)): raise the open-files limit.")
+    }
+  }
+
+  private func findings(
+    _ facts: Facts, _ trace: Trace, _ held: HeldContainer, _ id: SessionID, hasFacts: Bool
+  ) async -> Findings {
+    let container = Self.finding(trace.container, held)
+    let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
+    let looksIntoFIFO = hasFacts && facts.step == .released && container == .live
+    // The FIFO first: a container that has read it all has written its report by then.
+    let (unread, report) = await host.worker.run {
+      (looksIntoFIFO ? directory.unreadEnvelope() : nil, directory.report())
+    }
+    return Findings(
+      step: hasFacts ? facts.step : nil, ending: facts.ending, requestedEnd: facts.requestedEnd,
+      container: container, report: trace.hasDirectory ? report : nil, unreadEnvelope: unread,
+      wasRestarted: facts.bootID != Boot.id, image: facts.metadata.image)
+  }
+
+  private static func finding(_ container: ContainerInspection?, _ held: HeldContainer) -> Findings.Container
+  {
+    guard let container else { return .absent }
+    switch container.exit.state {
+    case .live, .unknown: return held.process == nil ? .ending : .live
+    case .dead:
+      // While conmon is there it may still write down the last output.
+      guard held.conmon == nil else { return .ending }
+      return .dead(
+        code: container.exit.code, at: container.exit.finished.flatMap { Timestamp(rfc3339: $0) })
+    }
+  }
+
+  /// When a session ended that does not go on: as podman has it, or else when it last printed something. nil for one
+  /// whose container is killed now.
+  private func endTime(_ findings: Findings, _ facts: Facts) async -> Timestamp? {
+    switch findings.container {
+    case .live: return nil
+    case .dead(_, let time?): return time
+    case .dead(_, nil), .ending, .absent:
+      return await host.worker.run { Record(path: facts.record).lastOutputTime }
+    }
+  }
+
+  private func tell(_ id: SessionID, _ facts: Facts, _ decision: Decision) {
+    var details: Logger.Metadata = ["session_id": "\(id)", "profile": "\(facts.metadata.profile)"]
+    switch decision {
+    case .goesOn: details["how"] = "goes_on"
+    case .ends: details["how"] = "finished"
+    case .finished(let ending):
+      details["how"] = "finished"
+      details["outcome"] = "\(Conclusion(ending).outcome.label)"
+    case .interrupted(let reason):
+      details["how"] = "interrupted"
+      details["outcome"] = "\(Outcome.error.label)"
+      details["reason"] = "\(reason)"
+    }
+    let level: Logger.Level = if case .interrupted = decision { .warning } else { .info }
+    log.log(level: level, "agentd.session_recovered", metadata: details)
+  }
+
+  // MARK: Removing what belongs to no session
+
+  private func removeLeftovers(_ traces: [SessionID: Trace], recovered: Int) async {
+    // All are asked for at once, so that they share podman's processes.
+    let removals = traces.map { id, trace in Loop.spawn { await self.remove(id, trace) } }
+    var (containers, directories) = (0, 0)
+    for removal in removals {
+      let removed = await removal.value
+      if removed.container { containers += 1 }
+      if removed.directory { directories += 1 }
+    }
+    log.info(
+      "agentd.startup_reconciliation_completed",
+      metadata: [
+        "removed_containers": .stringConvertible(containers),
+        "removed_directories": .stringConvertible(directories),
+        "recovered_sessions": .stringConvertible(recovered),
+      ])
+  }
+
+  private func remove(_ id: SessionID, _ trace: Trace) async -> (container: Bool, directory: Bool) {
+    var removed = (container: false, directory: false)
+    if let name = trace.container?.name {
+      do throws(EngineError) {
+        try await host.containers.remove(name)
+        removed.container = true
+      } catch {
+        fail("The container \(name), which belongs to no session, was not removed: \(error).")
+        return removed
+      }
+    }
+    guard trace.hasDirectory else { return removed }
+    let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
+    do throws(SystemError) {
+      try await host.worker.run { () throws(SystemError) in try directory.remove() }
+      removed.directory = true
+    } catch {
+      fail("The private directory of the dead session \(id) was not removed: \(error).")
+    }
+    return removed
+  }
+
+  private func fail(_ reason: String) {
+    log.error("runner.lifecycle_failure", metadata: ["stage": "recovery", "reason": "\(reason)"])
+  }
+}

@@ -1,0 +1,353 @@
+// What a start does with what earlier daemons left: each session is brought to its end, and nothing else is touched.
+
+import Audit
+import Engine
+import Glibc
+import Logging
+import Profiles
+import Reactor
+import TestSupport
+import Testing
+import Time
+
+@testable import Daemon
+@testable import Sessions
+
+@Suite("Recovery")
+struct RecoveryTests {
+  init() { LoopThread.start() }
+
+  /// A claimed instance on a stand-in for podman, with what an earlier daemon has left.
+  @Loop final class Fixture {
+    let scratch = Scratch()
+    let events = Events()
+    let instance: Instance
+    let podman: StubPodman
+    let host: SessionHost
+
+    var auditRoot: String { "\(scratch.path)/audit" }
+
+    /// `podman ps` and `podman inspect` print the files `listing` and `inspection`; `body` is the rest of the script.
+    init(_ body: String = "") async throws {
+      let settings = DaemonSettings(
+        socketPath: "\(scratch.path)/run/s", pidFile: "\(scratch.path)/run/p",
+        auditRoot: "\(scratch.path)/audit")
+      instance = try Instance(claiming: settings)
+      for name in ["listing", "inspection"] { try write("", to: "\(scratch.path)/\(name)") }
+      podman = try await StubPodman(
+        in: scratch.path,
+        """
+        case $verb in
+        ps) exec cat "$here/listing" ;;
+        inspect) exec cat "$here/inspection" ;;
+        esac
+        \(body)
+        """)
+      let worker = try sharedWorker()
+      let containers = Containers(
+        podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin"], worker: worker)
+      let log = Logger(label: "agentd", factory: { [events] _ in EventRecorder(events) })
+      host = try SessionHost(
+        containers: containers, worker: worker, daemonID: instance.id,
+        runtimeDirectory: instance.runtimeDirectory, auditRoot: "\(scratch.path)/audit",
+        sealCommand: ["/bin/false"], log: log)
+    }
+
+    func clear() {
+      host.close()
+      instance.resign()
+      scratch.remove()
+    }
+
+    func directory(_ session: String) -> String { "\(instance.runtimeDirectory)/\(session)" }
+
+    func record(_ session: String) -> Record {
+      Record(auditRoot: auditRoot, profile: "worker", session: session)
+    }
+
+    /// A record as a session of some daemon has left it.
+    func leaveRecord(_ session: String, daemon: String?) throws -> Metadata {
+      let start = Timestamp(secondsSinceEpoch: 1_795_000_000)
+      let metadata = Metadata(
+        sessionID: session, daemonID: daemon, profile: "worker", repoURL: "https://example.org/a.git",
+        startTimestamp: start, image: "base:1", phases: [.init(name: "setup", startTimestamp: start)])
+      _ = try Record.create(auditRoot: auditRoot, metadata: metadata)
+      return metadata
+    }
+
+    /// A session as a daemon that was killed has left it.
+    func leave(_ session: String, _ step: Facts.Step, ending: Ending? = nil, hasRecord: Bool = true) throws {
+      var metadata = Metadata(
+        sessionID: session, daemonID: instance.id, profile: "worker", repoURL: "https://example.org/a.git",
+        startTimestamp: Timestamp(secondsSinceEpoch: 1_795_000_000), image: "base:1")
+      if hasRecord { metadata = try leaveRecord(session, daemon: instance.id) }
+      var facts = Facts(
+        metadata, containerName: "agentd-\(instance.id)-worker-\(session)", record: record(session).path,
+        accepted: Loop.now)
+      facts.step = step
+      facts.ending = ending
+      if step == .ended { facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_009) }
+      let directory = PrivateDirectory(path: directory(session))
+      _ = try directory.create(facts)
+    }
+
+    /// What podman says of containers: session, state, exit code, and whether anybody saw the end.
+    func leaveContainers(_ containers: [(session: String, state: String, code: Int, wasSeen: Bool)]) throws {
+      let names = containers.map { "agentd-\(instance.id)-worker-\($0.session)" }
+      try write(
+        zip(names, containers).map { "\($0)\t\($1.state)\n" }.joined(), to: "\(scratch.path)/listing")
+      let lines = zip(names, containers).map { name, container in
+        let time = container.wasSeen ? "2026-11-23T04:05:06.25Z" : "0001-01-01T00:00:00Z"
+        return "\(name) 0123abcd 0 0 \(container.state) \(container.code) false \"\(time)\"\n"
+      }
+      try write(lines.joined(), to: "\(scratch.path)/inspection")
+    }
+
+    /// Recovers, and runs what was found to its end.
+    func recover() async throws -> [String: Conclusion] {
+      var conclusions: [String: Conclusion] = [:]
+      for found in try await Recovery(host: host, log: host.log).run() {
+        conclusions[found.session.id.description] = await found.session.run()
+      }
+      return conclusions
+    }
+  }
+
+  private static let one = "0000000000000001"
+  private static let two = "0000000000000002"
+  private static let three = "0000000000000003"
+
+  @Test("what was not released is interrupted: removed, sealed, with a reason") @Loop
+  func interrupted() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .prepared)
+    try fixture.leave(Self.two, .launching)
+    try fixture.leaveContainers([(Self.two, "created", 0, false)])
+    let ends = try await fixture.recover()
+    #expect(ends.mapValues(\.outcome) == [Self.one: .error, Self.two: .error])
+    #expect(ends[Self.one]?.reason == Decision.notStarted)
+    #expect(ends[Self.two]?.reason == Ending.unreleased)
+    for session in [Self.one, Self.two] {
+      let metadata = try #require(fixture.record(session).metadata)
+      #expect(metadata.outcome == "error")
+      #expect(metadata.error == ends[session]?.reason)
+      #expect(metadata.endTimestamp != nil)
+      #expect(mode(of: fixture.record(session).metadataPath) == 0o444)
+      #expect(
+        try contents(of: fixture.record(session).consoleLogPath).hasSuffix("\(metadata.error ?? "?")\n"))
+      #expect(!exists(fixture.directory(session)))
+      // Also the one that podman does not list: a launch that was killed may have left half a container.
+      let removals = try fixture.podman.calls(of: "rm")
+      #expect(removals.contains { $0.contains(session) })
+    }
+    #expect(Set(fixture.events["agentd.session_recovered"].map { $0["how"] }) == ["interrupted"])
+  }
+
+  @Test("what ended while no daemon ran is finished with podman's code and podman's time") @Loop
+  func finished() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    for session in [Self.one, Self.two, Self.three] { try fixture.leave(session, .released) }
+    let commit = String(repeating: "a", count: 40)
+    try write("clone\ncommit \(commit)\ncommand\n", to: "\(fixture.directory(Self.one))/report")
+    try write("clone\n", to: "\(fixture.directory(Self.two))/report")
+    try write("command\n", to: "\(fixture.directory(Self.three))/report")
+    try fixture.leaveContainers([
+      (Self.one, "exited", 3, true), (Self.two, "exited", 6, true), (Self.three, "exited", 0, false),
+    ])
+    let ends = try await fixture.recover()
+    #expect(ends[Self.one]?.outcome == .blocked)
+    #expect(ends[Self.two]?.outcome == .infrastructureFailure)
+    // podman's zero after a reboot is no success.
+    #expect(ends[Self.three]?.outcome == .error)
+    let metadata = try #require(fixture.record(Self.one).metadata)
+    #expect(metadata.outcome == "blocked")
+    #expect(metadata.exitCode == 3)
+    #expect(metadata.commit == commit)
+    #expect(metadata.endTimestamp?.rfc3339 == "2026-11-23T04:05:06.250Z")
+    #expect(metadata.phases.map(\.name) == ["setup", "command", "teardown", "seal"])
+    let events = fixture.events["agentd.session_recovered"]
+    #expect(events.first { $0["session_id"] == Self.one }?["outcome"] == "blocked")
+    #expect(events.first { $0["session_id"] == Self.three }?["how"] == "interrupted")
+  }
+
+  @Test("an end that was written down holds, whatever is left of the session") @Loop
+  func ended() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .ended, ending: .exited(code: 5))
+    // Half sealed, as by a daemon that was killed in the middle of it.
+    let record = fixture.record(Self.one)
+    try write("x", to: "\(record.runaPath)/file", mode: 0o444)
+    #expect(chmod(record.runaPath, 0o555) == 0)
+    let ends = try await fixture.recover()
+    #expect(ends[Self.one]?.outcome == .workFailed)
+    let metadata = try #require(record.metadata)
+    #expect(metadata.exitCode == 5)
+    #expect(metadata.endTimestamp == Timestamp(secondsSinceEpoch: 1_795_000_009))
+    #expect(record.standing == .complete)
+    #expect(!exists(fixture.directory(Self.one)))
+  }
+
+  @Test("a complete record is left as it is, and only the rest of its session is removed") @Loop
+  func complete() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .ended, ending: .exited(code: 0))
+    let path = fixture.record(Self.one).metadataPath
+    #expect(chmod(path, 0o444) == 0)
+    let text = try contents(of: path)
+    let ends = try await fixture.recover()
+    #expect(ends[Self.one]?.problems == [])
+    #expect(try contents(of: path) == text)
+    #expect(!exists(fixture.directory(Self.one)))
+  }
+
+  @Test("a record that cannot be sealed keeps its facts, and the next start tries again") @Loop
+  func unsealable() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .ended, ending: .exited(code: 0))
+    let record = fixture.record(Self.one)
+    try write("x", to: "\(record.runaPath)/file")
+    #expect(link("\(record.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
+    let ends = try await fixture.recover()
+    #expect(ends[Self.one]?.problems.count == 1)
+    #expect(record.standing == .open)
+    #expect(exists("\(fixture.directory(Self.one))/facts.json"))
+    #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
+    let second = try await fixture.recover()
+    #expect(second[Self.one]?.problems == [])
+    #expect(record.metadata?.outcome == "success")
+    #expect(!exists(fixture.directory(Self.one)))
+  }
+
+  @Test("a session that nobody was told of leaves nothing") @Loop
+  func unaccepted() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .prepared, hasRecord: false)
+    // A record whose making was cut short.
+    try fixture.leave(Self.two, .prepared)
+    #expect(unlink(fixture.record(Self.two).metadataPath) == 0)
+    let ends = try await fixture.recover()
+    #expect(ends.isEmpty)
+    #expect(!exists(fixture.directory(Self.one)))
+    #expect(!exists(fixture.directory(Self.two)))
+    #expect(!exists(fixture.record(Self.two).path))
+    #expect(fixture.events["agentd.session_recovered"].isEmpty)
+    #expect(fixture.events["agentd.startup_reconciliation_completed"].first?["removed_directories"] == "2")
+  }
+
+  @Test("without facts the record and podman tell, and records of others are left alone") @Loop
+  func lostRuntimeDirectory() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    let id = fixture.instance.id
+    for session in [Self.one, Self.two, Self.three] { _ = try fixture.leaveRecord(session, daemon: id) }
+    let foreign = ["0000000000000004", "0000000000000005"]
+    _ = try fixture.leaveRecord(foreign[0], daemon: "ffffffff")
+    _ = try fixture.leaveRecord(foreign[1], daemon: nil)
+    let done = "0000000000000006"
+    _ = try fixture.leaveRecord(done, daemon: id)
+    #expect(chmod(fixture.record(done).metadataPath, 0o444) == 0)
+    // Its facts are there and cannot be read.
+    let directory = PrivateDirectory(path: fixture.directory(Self.three))
+    #expect(mkdir(directory.path, 0o700) == 0)
+    try write("{", to: "\(directory.path)/facts.json")
+    try fixture.leaveContainers([(Self.one, "exited", 4, true), (Self.two, "exited", 0, false)])
+    let ends = try await fixture.recover()
+    #expect(ends.mapValues(\.outcome) == [Self.one: .nothingReady, Self.two: .error, Self.three: .error])
+    #expect(ends[Self.two]?.reason == Decision.lost)
+    let metadata = try #require(fixture.record(Self.one).metadata)
+    #expect(metadata.outcome == "nothing_ready")
+    #expect(metadata.endTimestamp?.rfc3339 == "2026-11-23T04:05:06.250Z")
+    for session in foreign { #expect(fixture.record(session).metadata?.outcome == nil) }
+    #expect(
+      fixture.events["runner.lifecycle_failure"].map { $0["reason"] } == [
+        "The facts of session \(Self.three) cannot be read: it is not JSON with a version."
+      ])
+    #expect(try PrivateDirectory.sessions(in: fixture.instance.runtimeDirectory).isEmpty)
+  }
+
+  @Test("containers and directories of no session are removed, and what is not of this instance stays") @Loop
+  func leftovers() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    let id = fixture.instance.id
+    let names = [
+      "agentd-\(id)-worker-\(Self.one)", "agentd-\(id)-worker-\(Self.two)",
+      "agentd-0badc0de-worker-\(Self.three)", "database", "agentd-\(id)-worker-7",
+    ]
+    try write(names.map { "\($0)\texited\n" }.joined(), to: "\(fixture.scratch.path)/listing")
+    let inspection = names.map { "\($0) 0123abcd 0 0 exited 0 false \"0001-01-01T00:00:00Z\"\n" }
+    try write(inspection.prefix(2).joined(), to: "\(fixture.scratch.path)/inspection")
+    for name in [Self.three, "not-a-session"] {
+      #expect(mkdir(fixture.directory(name), 0o700) == 0)
+      try write("x", to: "\(fixture.directory(name))/report")
+    }
+    #expect(try await fixture.recover().isEmpty)
+    let removed = try fixture.podman.calls(of: "rm").flatMap { $0.split(separator: " ") }
+      .filter { $0.contains("worker") }.map(String.init)
+    #expect(Set(removed) == Set(names.prefix(2)))
+    #expect(!exists(fixture.directory(Self.three)))
+    #expect(exists("\(fixture.directory("not-a-session"))/report"))
+    #expect(
+      fixture.events["agentd.startup_reconciliation_completed"] == [
+        ["removed_containers": "2", "removed_directories": "1", "recovered_sessions": "0"]
+      ])
+    #expect(rmdir(fixture.directory("not-a-session")) != 0)
+  }
+
+  @Test("a container or a directory that cannot be removed is told and does not stop the start") @Loop
+  func stuck() async throws {
+    let fixture = try await Fixture("if [ $verb = rm ]; then fail 125 'it is stuck'; fi")
+    defer { fixture.clear() }
+    try fixture.leaveContainers([(Self.one, "exited", 0, true)])
+    #expect(mkdir(fixture.directory(Self.two), 0o700) == 0)
+    #expect(mkdir("\(fixture.directory(Self.two))/nested", 0o700) == 0)
+    #expect(try await fixture.recover().isEmpty)
+    let reasons = fixture.events["runner.lifecycle_failure"].compactMap { $0["reason"] }
+    #expect(reasons.contains { $0.hasSuffix("was not removed: podman rm: it is stuck.") })
+    #expect(reasons.contains { $0.hasPrefix("The private directory of the dead session \(Self.two)") })
+    #expect(
+      fixture.events["agentd.startup_reconciliation_completed"].first?["removed_containers"] == "0")
+  }
+
+  @Test("a podman that does not list its containers stops the start, with the reason") @Loop
+  func noListing() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .released)
+    #expect(unlink("\(fixture.scratch.path)/listing") == 0)
+    let failure = await #expect(throws: RecoveryFailure.self) { try await fixture.recover() }
+    #expect(
+      failure?.description.hasPrefix("Podman does not tell which containers there are (podman ps") == true)
+    #expect(exists("\(fixture.directory(Self.one))/facts.json"))
+  }
+
+  @Test("a launch that an earlier daemon left behind is waited for before podman is asked") @Loop
+  func orphanedLaunch() async throws {
+    let fixture = try await Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .launching)
+    // What stands for podman: named like it, and it makes its container before it ends.
+    let name = "agentd-\(fixture.instance.id)-worker-\(Self.one)"
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let script = "read word <\"$0/go\"; echo made >\"$0/made\"; exit 0"
+    let orphan = try Child(
+      Command(
+        executable: "/bin/sh", arguments: ["-c", script, fixture.scratch.path, "run", "--name", name],
+        environment: [], deadline: .seconds(60)))
+    let recovery = Loop.spawn { try? await fixture.recover() }
+    await fixture.events.wait(for: "agentd.orphaned_launch_found")
+    #expect(try fixture.podman.calls().isEmpty)
+    try write("go\n", to: "\(fixture.scratch.path)/go")
+    #expect(await orphan.wait().succeeded)
+    #expect(await recovery.value?[Self.one]?.outcome == .error)
+    #expect(exists("\(fixture.scratch.path)/made"))
+    #expect(try fixture.podman.calls(of: "rm").count == 1)
+    #expect(fixture.events["agentd.orphaned_launch_killed"].isEmpty)
+  }
+}
