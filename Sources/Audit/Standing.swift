@@ -41,17 +41,34 @@ extension Record {
   public static func unfinished(
     auditRoot: String, daemon: String, except known: Set<String>
   ) -> [(Record, Metadata)] {
-    var found: [(Record, Metadata)] = []
-    for profile in names(in: auditRoot) {
-      for session in names(in: "\(auditRoot)/\(profile)") where !known.contains(session) {
+    names(in: auditRoot).flatMap { profile in
+      unfinished(in: "\(auditRoot)/\(profile)", except: known).compactMap { session in
         let record = Record(auditRoot: auditRoot, profile: profile, session: session)
-        guard record.standing == .open, let metadata = record.metadata, metadata.daemonID == daemon,
-          metadata.sessionID == session, metadata.profile == profile
-        else { continue }
-        found.append((record, metadata))
+        guard let metadata = record.metadata, metadata.daemonID == daemon, metadata.sessionID == session,
+          metadata.profile == profile
+        else { return nil }
+        return (record, metadata)
       }
     }
-    return found
+  }
+
+  /// The sessions of a profile whose session.json is not read-only yet. Relative to the open directory, because there
+  /// may be any number of complete ones.
+  private static func unfinished(in path: String, except known: Set<String>) -> [String] {
+    guard let directory = try? openDescriptor(path, O_RDONLY | O_DIRECTORY, path: path),
+      let stream = try? DirectoryStream(reading: directory, path: path)
+    else { return [] }
+    var sessions: [String] = []
+    while let name = (try? stream.next()) ?? nil {
+      let session = String(cString: name)
+      var status = stat()
+      guard
+        fstatat(stream.descriptor, "\(session)/agentd/\(metadataName)", &status, AT_SYMLINK_NOFOLLOW) == 0,
+        status.st_mode & 0o7777 != Sealing.fileMode, !known.contains(session)
+      else { continue }
+      sessions.append(session)
+    }
+    return sessions
   }
 
   /// What session.json says; nil when it cannot be read.
