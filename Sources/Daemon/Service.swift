@@ -35,6 +35,8 @@ public final class Service {
   private var beginning = 0
   /// Sessions that have ended and whose clients are being told.
   private var replying = 0
+  /// How long podman may take; a test may have less patience.
+  var deadlines = Containers.Deadlines()
   private var instance: Instance?
   private var scheduler: Scheduler?
 
@@ -154,7 +156,8 @@ public final class Service {
     }
     let secrets = configuration.secretVariables
     let words = environment.filter { !secrets.contains($0.key) }.map { "\($0.key)=\($0.value)" }
-    let containers = Containers(podman: Podman(executable: podman), environment: words, worker: worker)
+    let containers = Containers(
+      podman: Podman(executable: podman), environment: words, worker: worker, deadlines: deadlines)
     do throws(EngineError) {
       try await containers.probe()
     } catch {
