@@ -109,7 +109,10 @@ private struct LogLine: Decodable {
   var exit_code: Int?
 }
 
-private func prepareProcess() throws {
+/// Readies a process of a test's own.
+///
+/// - Parameter alone: whether its loop has descriptors of its own.
+func prepareProcess(alone: Bool = false) throws {
   guard setenv(ServiceFixture.secretVariable, ServiceFixture.secret, 1) == 0 else {
     throw CallFailed("setenv", errno)
   }
@@ -117,7 +120,7 @@ private func prepareProcess() throws {
   LoggingSystem.bootstrap { label in
     MultiplexLogHandler([EventLog(label: label, settings), EventRecorder(ServiceFixture.log)])
   }
-  LoopThread.start()
+  if alone { LoopThread.startAlone() } else { LoopThread.start() }
 }
 
 @Loop private func liveAndDrain() async throws {
