@@ -328,13 +328,13 @@ private func limitDescriptors(to limit: rlim_t) -> rlim_t {
   // Its connection is one that the daemon has taken.
   try await client.send(.list)
   #expect(try await client.next() == .sessions(sessions: []))
-  var highest: rlim_t = 0
-  for descriptor in openDescriptors() {
-    highest = max(highest, descriptor.split(separator: " ").first.flatMap { rlim_t($0) } ?? 0)
-  }
+  // From none to be had to enough for a session, above whatever holes the process was started with.
+  let lowest = dup(0)
+  close(lowest)
+  let numbers = openDescriptors().compactMap { $0.split(separator: " ").first.flatMap { rlim_t($0) } }
   var outcomes: Set<String> = []
-  for spare: rlim_t in 0..<24 {
-    let allowed = limitDescriptors(to: highest + 1 + spare)
+  for limit in rlim_t(lowest)..<(try #require(numbers.max()) + 24) {
+    let allowed = limitDescriptors(to: limit)
     let session = try await fixture.run(client)
     limitDescriptors(to: allowed)
     outcomes.insert(session?.outcome ?? "refused")
