@@ -59,6 +59,8 @@ public final class Service {
   private var replying = 0
   private let followers: Followers
   private var leaving = Leaving.no
+  /// How long podman may take; a test may have less patience.
+  var deadlines = Containers.Deadlines()
   private var instance: Instance?
   private var scheduler: Scheduler?
 
@@ -199,7 +201,8 @@ public final class Service {
     }
     let withheld = configuration.secretVariables.union(Supervisor.variables)
     let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
-    let containers = Containers(podman: Podman(executable: podman), environment: words, worker: worker)
+    let containers = Containers(
+      podman: Podman(executable: podman), environment: words, worker: worker, deadlines: deadlines)
     do throws(EngineError) {
       try await containers.probe()
     } catch {

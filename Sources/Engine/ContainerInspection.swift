@@ -58,6 +58,17 @@ extension Podman {
   }
 }
 
+extension Podman {
+  /// The container whose output a process writes down, where the words it was started with are those that podman gives
+  /// conmon.
+  public static func recordedName(by arguments: [String]) -> ContainerName? {
+    guard let program = arguments.first, program == "conmon" || program.hasSuffix("/conmon"),
+      let option = arguments.firstIndex(of: "-n"), arguments.index(after: option) < arguments.endIndex
+    else { return nil }
+    return ContainerName(arguments[arguments.index(after: option)])
+  }
+}
+
 extension Containers {
   /// All containers of the daemon with this id (8 hex digits), in whatever state.
   public func inspect(daemon: String) async throws(EngineError) -> [ContainerInspection] {
@@ -71,14 +82,9 @@ extension Containers {
 
   /// One that goes away between the list and the question makes podman fail, after it has told of the others.
   private func inspect(_ names: [ContainerName]) async throws(EngineError) -> [ContainerInspection] {
-    let arguments = podman.inspect(names)
-    let result = try await run(arguments)
-    let found = ContainerInspection.parse(Self.text(result.standardOutput))
-    guard !result.succeeded, found.count < names.count else { return found }
-    let words = Self.text(result.standardError)
-    guard !result.timedOut, words.contains("no such container") else {
-      throw Self.failure(of: arguments, result)
+    let result = try await ask(podman.inspect(names)) {
+      Self.text($0.standardError).contains("no such container")
     }
-    return found
+    return ContainerInspection.parse(Self.text(result.standardOutput))
   }
 }

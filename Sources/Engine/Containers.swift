@@ -6,9 +6,14 @@ public import Reactor
 public struct EngineError: Error, Sendable, CustomStringConvertible {
   /// Why, in podman's words where it has any.
   public let description: String
+  /// Whether podman hung, and was killed at its deadline.
+  public let isTimeout: Bool
 
-  /// - Parameter description: why.
-  public init(description: String) { self.description = description }
+  /// - Parameters: as the properties say.
+  public init(description: String, isTimeout: Bool = false) {
+    self.description = description
+    self.isTimeout = isTimeout
+  }
 }
 
 /// The containers and images of one podman, as this daemon uses them.
@@ -17,13 +22,29 @@ public final class Containers {
   /// podman processes at once. More of them only contend for podman's locks: 60 at once finish fewer sessions a
   /// second than 4 at once, at 35 MB each.
   public static let processLimit = 4
-  /// How long a launch may take. podman itself needs a tenth of a second, under load some seconds.
-  static let launchDeadline: Duration = .seconds(120)
-  /// How long a question or a removal may take.
-  static let commandDeadline: Duration = .seconds(120)
+  /// How often a question is asked that podman failed to answer: it may have been killed for want of memory, or its
+  /// database was locked.
+  private static let attemptLimit = 3
+  private static let attemptPause: Duration = .milliseconds(200)
+
+  /// How long podman may take, by what it is asked for. What takes longer hangs: it is killed and has failed, and those
+  /// who wait for its place among ``processLimit`` go on.
+  public struct Deadlines: Sendable {
+    /// For a launch. podman needs a tenth of a second, under load some seconds, and a copy of the whole image where its
+    /// storage driver is vfs; and a launch that was killed is a session lost, because it must not be repeated.
+    public var launch: Duration = .seconds(120)
+    /// For a question. It needs a twentieth of a second, but waits for podman's locks, which others may hold.
+    public var question: Duration = .seconds(30)
+    /// For a removal of up to 64 containers. One needs a twentieth of a second, and more where many files go.
+    public var removal: Duration = .seconds(60)
+
+    /// The deadlines of a daemon.
+    public init() {}
+  }
 
   let podman: Podman
   let worker: Worker
+  let deadlines: Deadlines
   private let environment: [String]
   private let gate = Semaphore(permits: processLimit)
   private var running: [ObjectIdentifier: Child] = [:]
@@ -34,8 +55,10 @@ public final class Containers {
   ///   - podman: the program, by its absolute path.
   ///   - environment: its whole environment, as NAME=value. It must hold no secret of any profile.
   ///   - worker: for what waits for a disk.
-  public init(podman: Podman, environment: [String], worker: Worker) {
+  ///   - deadlines: how long podman may take.
+  public init(podman: Podman, environment: [String], worker: Worker, deadlines: Deadlines = Deadlines()) {
     self.podman = podman
+    self.deadlines = deadlines
     self.environment = environment
     self.worker = worker
   }
@@ -50,17 +73,19 @@ public final class Containers {
     imageStore.indexPath = "\(store.root)/\(store.driver)-images/images.json"
   }
 
-  /// Starts a container and returns when it runs.
+  /// Starts a container and returns when it runs. Never repeated: where podman was killed, nobody knows how far it came,
+  /// and what it left is the caller's to remove.
   public func launch(_ launch: ContainerLaunch) async throws(LaunchFailure) {
     let result: CommandResult
     do throws(EngineError) {
-      result = try await run(podman.run(launch), deadline: Self.launchDeadline)
+      result = try await run(podman.run(launch), deadline: deadlines.launch)
     } catch {
       throw .other(error.description)
     }
     guard !result.timedOut else {
-      throw .other("it took longer than \(Self.launchDeadline.components.seconds) s and was killed")
+      throw .other("it took longer than \(deadlines.launch.components.seconds) s and was killed")
     }
+    if case .signaled = result.status { throw .other("podman run ended with \(result.status)") }
     guard result.succeeded else {
       throw LaunchFailure(exitCode: result.status.code, stderr: Self.text(result.standardError))
     }
@@ -82,8 +107,13 @@ public final class Containers {
 
   /// How a container ended, for kernels that do not tell. nil when podman knows no such container.
   public func exit(of name: ContainerName) async throws(EngineError) -> ContainerExit? {
-    let result = try await run(podman.containerExit(name))
-    return result.succeeded ? ContainerExit(parsing: Self.text(result.standardOutput)) : nil
+    let arguments = podman.containerExit(name)
+    let result = try await ask(arguments) { Self.text($0.standardError).contains("no such container") }
+    guard result.succeeded else { return nil }
+    guard let exit = ContainerExit(parsing: Self.text(result.standardOutput)) else {
+      throw EngineError(description: "podman inspect printed something that is not understood")
+    }
+    return exit
   }
 
   /// All containers of the daemon with this id (8 hex digits).
@@ -111,7 +141,7 @@ public final class Containers {
 
   /// Runs podman when its turn comes.
   func run(
-    _ arguments: [String], deadline: Duration = commandDeadline, captureLimit: Int = 1 << 20
+    _ arguments: [String], deadline: Duration, captureLimit: Int = 1 << 20
   ) async throws(EngineError) -> CommandResult {
     try await gate.withPermit { () async throws(EngineError) in
       try await runOutsideGate(arguments, deadline: deadline, captureLimit: captureLimit)
@@ -135,16 +165,34 @@ public final class Containers {
     }
   }
 
-  /// Runs podman and returns what it printed; anything but success is an error in its words.
+  /// Asks podman something, and again where it failed: a question changes nothing. One that hangs is not asked again,
+  /// because it has had its time.
+  ///
+  /// - Parameter isAnswer: whether a failure is what was to be known.
+  /// - Returns: what podman ended with, a success or an answer.
+  func ask(
+    _ arguments: [String], isAnswer: (CommandResult) -> Bool = { _ in false }
+  ) async throws(EngineError) -> CommandResult {
+    var attempt = 1
+    while true {
+      let result = try await run(arguments, deadline: deadlines.question)
+      if result.succeeded || (!result.timedOut && isAnswer(result)) { return result }
+      guard !result.timedOut, attempt < Self.attemptLimit else { throw Self.failure(of: arguments, result) }
+      attempt += 1
+      await Timer.sleep(Self.attemptPause)
+    }
+  }
+
+  /// Asks podman something and returns what it printed; anything but success is an error in its words.
   func answer(_ arguments: [String]) async throws(EngineError) -> String {
-    let result = try await run(arguments)
-    guard result.succeeded else { throw Self.failure(of: arguments, result) }
-    return Self.text(result.standardOutput)
+    Self.text(try await ask(arguments).standardOutput)
   }
 
   static func failure(of arguments: [String], _ result: CommandResult) -> EngineError {
     let what = "podman \(arguments.prefix(while: { !$0.hasPrefix("-") }).prefix(2).joined(separator: " "))"
-    guard !result.timedOut else { return EngineError(description: "\(what) took too long and was killed") }
+    guard !result.timedOut else {
+      return EngineError(description: "\(what) took too long and was killed", isTimeout: true)
+    }
     let words = LaunchFailure.lastWords(text(result.standardError))
     return EngineError(
       description: words.isEmpty ? "\(what) ended with \(result.status)" : "\(what): \(words)")

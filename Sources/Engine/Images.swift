@@ -72,18 +72,14 @@ final class Images {
   /// nil when podman does not have it.
   private func inspect(_ reference: String) async throws(EngineError) -> ImageIdentity? {
     let arguments = containers.podman.inspectImage(reference)
-    let result = try await containers.run(arguments)
-    if result.succeeded {
-      if let identity = ImageIdentity(parsing: Containers.text(result.standardOutput)) { return identity }
-      throw EngineError(description: "podman image inspect printed something that is not understood")
+    // podman 4 and 5 use one of these phrases; any other failure says nothing about the image.
+    let result = try await containers.ask(arguments) { result in
+      let words = Containers.text(result.standardError)
+      return ["image not known", "no such image", "failed to find image"].contains { words.contains($0) }
     }
-    let words = Containers.text(result.standardError)
-    // podman 4 and 5 use either phrase; any other failure says nothing about the image.
-    guard
-      words.contains("image not known") || words.contains("no such image")
-        || words.contains("failed to find image")
-    else { throw Containers.failure(of: arguments, result) }
-    return nil
+    guard result.succeeded else { return nil }
+    if let identity = ImageIdentity(parsing: Containers.text(result.standardOutput)) { return identity }
+    throw EngineError(description: "podman image inspect printed something that is not understood")
   }
 
   private func pull(_ reference: String) async throws(EngineError) {

@@ -53,10 +53,13 @@ final class Removals {
   }
 
   private func removeAll(_ names: [ContainerName]) async throws(EngineError) {
-    _ = try await containers.answer(containers.podman.remove(names))
+    let arguments = containers.podman.remove(names)
+    let result = try await containers.run(arguments, deadline: containers.deadlines.removal)
+    guard result.succeeded else { throw Containers.failure(of: arguments, result) }
   }
 
-  /// Removing is safe to repeat: `--ignore` makes a container that has gone a success.
+  /// Removing is safe to repeat: `--ignore` makes a container that has gone a success. One that hangs by itself, too,
+  /// has had its time.
   private func removeAlone(_ name: ContainerName) async -> Result<Void, EngineError> {
     var last = EngineError(description: "podman rm was not tried")
     for attempt in 0..<Self.attemptLimit {
@@ -66,6 +69,7 @@ final class Removals {
         return .success(())
       } catch {
         last = error
+        if error.isTimeout { break }
       }
     }
     return .failure(last)

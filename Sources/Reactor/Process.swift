@@ -13,7 +13,7 @@ public final class Process {
   /// whoever inherits it from a dead parent may take its time.
   private static let reapPatience: Duration = .seconds(5)
 
-  private let needsStatus: Bool
+  private var needsStatus: Bool
   private var watch: Watch?
   private var reapTimer: Timer?
   private let ended = Latch()
@@ -34,7 +34,7 @@ public final class Process {
   }
 
   /// The process id of a process's parent now; nil when there is no such process.
-  public static func parent(of pid: Int32) -> Int32? {
+  public nonisolated static func parent(of pid: Int32) -> Int32? {
     let raw = open("/proc/\(pid)/stat", O_RDONLY | O_CLOEXEC)
     guard raw >= 0 else { return nil }
     let file = Descriptor(owning: raw)
@@ -49,6 +49,33 @@ public final class Process {
 
   /// Whether it has ended.
   public var hasEnded: Bool { ended.isOpen }
+
+  /// Whether its end was seen, reaped or not. The ends of several processes are seen in their order.
+  public private(set) var isEnding = false
+
+  /// Whether it has not ended, asked of the kernel now: its end may not have been seen yet.
+  public var isAlive: Bool {
+    guard !isEnding, let raw = pidfd?.raw else { return false }
+    var polled = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+    return poll(&polled, 1, 0) == 0
+  }
+
+  /// Has its end told as soon as it has ended, its status known or not: for one whose parent is gone, because whoever
+  /// has inherited it may never reap it.
+  public func forgoStatus() {
+    needsStatus = false
+    if isEnding { finish() }
+  }
+
+  /// Reads the status of a process that ended before its parent had reaped it. nil while that is so, and where the
+  /// kernel does not tell.
+  public func readStatus() -> ExitStatus? {
+    var waitStatus: Int32 = 0
+    if status == nil, isEnding, let raw = pidfd?.raw, agentd_pidfd_exit(raw, &waitStatus) == 1 {
+      status = ExitStatus(waitStatus: waitStatus)
+    }
+    return status
+  }
 
   /// Returns when the process has ended and, where its status is needed and the kernel tells it, has been reaped.
   public func wait() async { await ended.wait() }
@@ -76,6 +103,7 @@ public final class Process {
 
   private func examine(hungUp: Bool) {
     guard !ended.isOpen, let raw = pidfd?.raw else { return }
+    isEnding = true
     var waitStatus: Int32 = 0
     switch agentd_pidfd_exit(raw, &waitStatus) {
     case 1: status = ExitStatus(waitStatus: waitStatus)

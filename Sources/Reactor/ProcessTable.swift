@@ -42,6 +42,22 @@ extension Process {
     return processes
   }
 
+  /// The processes of a user that a process has started and those that they have, as far as none between them has gone.
+  /// Reads all of /proc: call it on the worker.
+  public nonisolated static func descendants(of ancestor: Int32, user: UInt32) -> [Int32] {
+    let parents = all(of: user).map { (pid: $0.pid, parent: parent(of: $0.pid)) }
+    var found: [Int32] = []
+    var generation = [ancestor]
+    while !generation.isEmpty {
+      generation = parents.filter { entry in entry.parent.map { generation.contains($0) } ?? false }.map(
+        \.pid
+      )
+      .filter { !found.contains($0) && $0 != ancestor }
+      found += generation
+    }
+    return found
+  }
+
   private nonisolated static func read(_ path: String, limit: Int) -> [UInt8]? {
     let raw = open(path, O_RDONLY | O_CLOEXEC)
     guard raw >= 0 else { return nil }

@@ -24,7 +24,7 @@ struct HeldContainer {
       self.conmon = nil
       return
     }
-    self.conmon = try? Process(pid: conmon, needsStatus: false)
+    self.conmon = try Self.hold(conmon, needsStatus: false) { true }
     do throws(SystemError) {
       process = try Self.hold(pid) { Process.parent(of: pid) == conmon }
     } catch {

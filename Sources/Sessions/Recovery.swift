@@ -49,7 +49,12 @@ public struct Recovery {
     // Before podman is asked: what they are about to make would be missed.
     await OrphanedLaunches(host: host, log: log).end()
     var traces = try await readDirectories()
-    for container in try await listContainers() {
+    let containers = try await listContainers()
+    // podman knows a container whose making it has finished, and has it run.
+    await HalfMadeContainers(host: host, log: log).end { name in
+      !containers.contains { $0.name == name && ($0.exit.state != .dead || $0.exit.finished != nil) }
+    }
+    for container in containers {
       guard let session = SessionID(container.name.session) else { continue }
       traces[session, default: Trace()].container = container
     }

@@ -32,6 +32,8 @@ public final class SessionHost {
     self.containers = containers
     self.worker = worker
     reports = try FileWatcher()
+    // Read once in a process: here, where a descriptor is to be had. Facts without it would look like another run's.
+    _ = Boot.id
     self.daemonID = daemonID
     self.runtimeDirectory = runtimeDirectory
     self.auditRoot = auditRoot

@@ -17,6 +17,7 @@ extension Session {
   /// What happens to a container that is watched. Each is posted once.
   private enum Event {
     case exited
+    case conmonEnded
     case notReleased(StreamError)
     case deadline
     case stop
@@ -72,6 +73,11 @@ extension Session {
     Checkpoint.launched.pass()
     enter(.setup)
     let pids = await host.worker.run { [directory] in directory.processIDs() }
+    guard pids.container != nil, pids.conmon != nil else {
+      throw .failed(
+        "The process ids of the container were not written down, so it could not be watched and was not released:"
+          + " see to the runtime directory.")
+    }
     let container: HeldContainer
     do throws(SystemError) {
       container = try HeldContainer(launched: pids.container, childOf: pids.conmon)
@@ -135,7 +141,10 @@ extension Session {
         // It was removed since it was found. The next session asks podman again.
         host.containers.forgetImage(metadata.image)
         throw .failed("The image \(metadata.image) was removed while the session began: run it again.")
-      case .nameInUse, .other: throw .failed("The container was not started: \(error).")
+      case .nameInUse: throw .failed("The container was not started: \(error).")
+      case .other:
+        await HalfMadeContainers(host: host, log: log).end { $0 == containerName }
+        throw .failed("The container was not started: \(error).")
       }
     }
   }
@@ -171,7 +180,7 @@ extension Session {
   private func supervise(_ held: HeldContainer) async -> Ending {
     defer { held.close() }
     var end = ContainerEnd.unwatched
-    if let container = held.process { end = await watch(container) }
+    if let container = held.process { end = await watch(container, held.conmon) }
     canBeLeft = false
     guard end != .refusesToEnd else {
       return .failed(
@@ -195,15 +204,19 @@ extension Session {
     case exitedAfterDeadline
     /// Its envelope could not be written, so it was killed.
     case notReleased
+    /// Its conmon ended first, so it was killed, or could not write and ended of that.
+    case unrecorded
     /// It is still there after SIGKILL.
     case refusesToEnd
   }
 
   /// Releases the container and returns when it has ended.
-  private func watch(_ container: Process) async -> ContainerEnd {
+  private func watch(_ container: Process, _ conmon: Process?) async -> ContainerEnd {
     let events = Inbox<Event>(capacity: 8)
     var timers: [Timer] = []
     container.onExit = { events.post(.exited) }
+    // An ordinary end is the container's first, and conmon's after it.
+    conmon?.onExit = { if !container.isEnding { events.post(.conmonEnded) } }
     onStop = { events.post(.stop) }
     let reports = try? host.reports.watch(directory.reportPath) { [weak self] in self?.readReport() }
     defer {
@@ -211,13 +224,19 @@ extension Session {
       for timer in timers { timer.cancel() }
       if let reports { host.reports.forget(reports) }
       envelope?.close()
+      conmon?.onExit = nil
     }
-    // Both may have happened before anybody listened.
-    if container.hasEnded { events.post(.exited) }
+    // All of it may have happened before anybody listened.
+    if container.hasEnded {
+      events.post(.exited)
+    } else if conmon?.hasEnded ?? true {
+      events.post(.conmonEnded)
+    }
     if stopRequested { events.post(.stop) } else { release(events) }
     if let deadline = facts.deadline { timers.append(Timer(at: deadline) { events.post(.deadline) }) }
 
     var ending: Event?
+    var conmonWasFirst = false
     func end(_ reason: Event, with signal: Int32) {
       guard ending == nil else { return }
       ending = reason
@@ -230,8 +249,22 @@ extension Session {
         switch ending {
         case .deadline: return .exitedAfterDeadline
         case .notReleased: return .notReleased
+        case .conmonEnded: return .unrecorded
+        case nil where conmonWasFirst:
+          if case .signaled = conmon?.readStatus() { return .unrecorded }
+          return .exited
         case .exited, .stop, .graceOver, .patienceOver, nil: return .exited
         }
+      case .conmonEnded:
+        // One that has ended too is killed by nobody: it could not write any more, or it ended by itself just before.
+        guard container.isAlive else {
+          conmonWasFirst = true
+          continue
+        }
+        fail("supervise", "conmon ended before its container, which was killed")
+        end(.conmonEnded, with: SIGKILL)
+        // Who had begun to end it anyway still wants its code.
+        if case .conmonEnded = ending { container.forgoStatus() } else { send(SIGKILL, to: container) }
       case .stop:
         note(.stop)
         end(.stop, with: SIGTERM)
@@ -303,14 +336,26 @@ extension Session {
 
   // MARK: What the end means
 
+  private static let unrecorded =
+    "The container's conmon, which writes its output down, was ended before the container, so the container was"
+    + " killed: see who ended it, or whether memory ran out."
+
   private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
     readReport()
     let code: Int32?
-    if let status { code = status.code } else { code = await exitCodeFromPodman() }
+    if let status {
+      code = status.code
+    } else {
+      let exit = await exitFromPodman()
+      code = exit?.state == .dead ? exit?.code : nil
+      // Nobody has told podman of its end, or it has not come: its conmon was gone before anybody watched.
+      if end == .unwatched, exit?.state == .live { return .failed(reason: Self.unrecorded) }
+    }
     switch end {
     case .exitedAfterDeadline: return .timedOut(code: code)
     case .notReleased:
       return .failed(reason: "The session's envelope could not be written, so its container was killed.")
+    case .unrecorded: return .failed(reason: Self.unrecorded)
     case .exited, .unwatched, .refusesToEnd:
       return Ending(
         code: code, report: directory.report(), wasStopped: stopRequested, image: metadata.image)
@@ -318,13 +363,13 @@ extension Session {
   }
 
   /// podman keeps a code for containers that still run, too: it means something only once they are dead.
-  private func exitCodeFromPodman() async -> Int32? {
+  private func exitFromPodman() async -> ContainerExit? {
     do throws(EngineError) {
-      guard let exit = try await host.containers.exit(of: containerName), exit.state == .dead else {
-        return nil
+      guard let exit = try await host.containers.exit(of: containerName) else { return nil }
+      if exit.state == .dead, endTime == nil {
+        endTime = exit.finished.flatMap { Timestamp(rfc3339: $0) }
       }
-      if endTime == nil { endTime = exit.finished.flatMap { Timestamp(rfc3339: $0) } }
-      return exit.code
+      return exit
     } catch {
       fail("exit_code", "\(error)")
       return nil

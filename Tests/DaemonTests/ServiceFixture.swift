@@ -21,7 +21,8 @@ final class ServiceFixture {
   /// A file `on_VERB` is run before the verb's own part.
   ///
   /// `podman run` starts what stands for conmon, and that what stands for the container: it reads its envelope, comes
-  /// to its command, and ends with the code that it reads from `finish`.
+  /// to its command, and ends with the code that it reads from `finish`. What a test writes to `on_VERB` is done first,
+  /// what it writes to `on_started` when the container runs, and what it writes to `on_end` by conmon when it has ended.
   nonisolated static let containerScript = """
     env >>"$here/environment"
     container() {
@@ -37,11 +38,13 @@ final class ServiceFixture {
     conmon() {
       container "$1" "$2" &
       echo $! >"$3"
+      echo $! >"$here/$name.pid"
       # The number of this very shell: $$ is the first one's.
       sh -c 'echo $PPID' >"$4"
       echo started >"$here/started"
       wait $!
       echo "exited $? false \\"2026-11-23T04:05:06Z\\"" >"$here/exit"
+      if [ -e "$here/on_end" ]; then . "$here/on_end"; fi
     }
     if [ -e "$here/on_$verb" ]; then . "$here/on_$verb"; fi
     case $verb in
@@ -49,12 +52,17 @@ final class ServiceFixture {
     ps) ;;
     image) echo "$digits sha256:$digits" ;;
     inspect) cat "$here/exit" ;;
-    rm) if [ -e "$here/stuck" ]; then fail 125 'it is stuck'; fi ;;
+    rm)
+      if [ -e "$here/stuck" ]; then fail 125 'it is stuck'; fi
+      for word; do
+        if [ -e "$here/$word.pid" ]; then kill -KILL "$(cat "$here/$word.pid")" 2>/dev/null || :; fi
+      done ;;
     run)
       while [ $# -gt 0 ]; do
         case $1 in
         --conmon-pidfile) conmon_pid=$2 ;;
         --pidfile) pid=$2 ;;
+        --name) name=$2 ;;
         --mount)
           source=${2#type=bind,src=}
           case $2 in
@@ -66,6 +74,7 @@ final class ServiceFixture {
       done
       conmon "$envelope" "$report" "$pid" "$conmon_pid" </dev/null >/dev/null 2>&1 &
       read -r word <"$here/started"
+      if [ -e "$here/on_started" ]; then . "$here/on_started"; fi
       echo $digits ;;
     esac
     """
@@ -115,8 +124,19 @@ final class ServiceFixture {
     configuration = try Configuration.parse(text, path: "\(scratch.path)/agentd.toml", host: host)
   }
 
+  /// Has something done when podman is called with a verb, or, by `end`, when a container has ended.
+  func on(_ verb: String, _ script: String) throws {
+    try write("\(script)\n", to: "\(scratch.path)/on_\(verb)")
+  }
+
+  /// Ends what `on` began.
+  func clear(_ verb: String) { unlink("\(scratch.path)/on_\(verb)") }
+
   /// Starts the daemon. When it has ended, `end` tells.
-  func start(environment: [String: String]? = nil, handOverPatience: Duration? = nil) {
+  func start(
+    environment: [String: String]? = nil, deadlines: Containers.Deadlines = .init(),
+    handOverPatience: Duration? = nil
+  ) {
     let service = Service(
       configuration: configuration,
       environment: environment ?? [
@@ -124,6 +144,7 @@ final class ServiceFixture {
       ],
       sealCommand: ["/bin/false"])
     if let handOverPatience { service.handOverPatience = handOverPatience }
+    service.deadlines = deadlines
     ended = Task { @Loop in
       guard let choice = LoopThread.choice else { return "the loop does not run" }
       do throws(StartFailure) {
@@ -153,6 +174,23 @@ final class ServiceFixture {
     guard write(finish.raw, line, line.count) == line.count else { throw CallFailed("write", errno) }
   }
 
+  /// Runs a session whose container ends with this code as soon as it may, and returns how it ended; nil when it was
+  /// refused.
+  func run(_ client: Client, code: Int = 0) async throws -> FinishedSession? {
+    // What an earlier one was left that never came to its end.
+    var rest = [UInt8](repeating: 0, count: 1 << 12)
+    while read(finish.raw, &rest, rest.count) > 0 {}
+    try finish(code)
+    try await client.send(Self.request())
+    while true {
+      switch try await client.next() {
+      case .accepted: continue
+      case .finished(let session): return session
+      default: return nil
+      }
+    }
+  }
+
   /// The sentence of a refused reply.
   static func refusal(_ reply: Reply) -> String? {
     guard case .refused(let reason) = reply else { return nil }
@@ -169,7 +207,9 @@ final class ServiceFixture {
 }
 
 /// Makes a process ready for a service: the secret in its environment, its log, its loop.
-func prepareService() throws {
+///
+/// - Parameter alone: whether its loop has descriptors of its own.
+func prepareService(alone: Bool = false) throws {
   guard setenv(ServiceFixture.secretVariable, ServiceFixture.secret, 1) == 0 else {
     throw CallFailed("setenv", errno)
   }
@@ -177,5 +217,5 @@ func prepareService() throws {
   LoggingSystem.bootstrap { label in
     MultiplexLogHandler([EventLog(label: label, settings), EventRecorder(ServiceFixture.log)])
   }
-  LoopThread.start()
+  if alone { LoopThread.startAlone() } else { LoopThread.start() }
 }

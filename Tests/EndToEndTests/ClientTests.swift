@@ -62,7 +62,7 @@ extension EndToEnd {
     @Test("a command that ignores SIGTERM is killed after its grace")
     func grace() throws {
       let gate = try Gate()
-      let script = "trap 'echo ignored' TERM; echo ready; while :; do read word </gate/gate; done"
+      let script = "trap 'echo ignored' TERM; echo ready; while :; do sleep 0.1; done"
       try withDaemon(.gated(gate, script)) { daemon in
         let client = try daemon.begin("run", "site")
         try client.waitForOutput("ready")

@@ -130,7 +130,7 @@ struct ContainersTests {
       ("fail 125 'the container name \"x\" is already in use by y: that name is already in use'", .nameInUse),
       ("fail 125 'no space left on device'", .other("no space left on device")),
       ("exit 1", .other("podman run ended with exit code 1")),
-      ("kill -KILL $$", .other("podman run ended with exit code 137")),
+      ("kill -KILL $$", .other("podman run ended with signal 9")),
     ])
   @Loop func launchFails(_ body: String, _ expected: LaunchFailure) async throws {
     let fixture = try await Fixture(body)
@@ -168,5 +168,59 @@ struct ContainersTests {
     #expect(ended?.code == 137)
     #expect(ended?.ranOutOfMemory == true)
     #expect(try await fixture.containers.exit(of: name(2)) == nil)
+  }
+
+  @Test("a question that podman was killed over is asked again, and no more than three times") @Loop
+  func repeated() async throws {
+    let fixture = try await Fixture(
+      """
+      echo >>"$here/tries"
+      [ "$(wc -l <"$here/tries")" -gt 2 ] || kill -KILL $$
+      [ "$verb" = inspect ] || kill -KILL $$
+      echo 'exited 7 false "2026-11-23T04:05:06Z"'
+      """)
+    defer { fixture.scratch.remove() }
+    #expect(try await fixture.containers.exit(of: name(1))?.code == 7)
+    #expect(try fixture.podman.calls().count == 3)
+    let sentence = await Fixture.failure { _ = try await fixture.containers.list(daemon: "0123abcd") }
+    #expect(sentence == "podman ps ended with signal 9")
+    #expect(try fixture.podman.calls(of: "ps").count == 3)
+  }
+
+  @Test("a question that hangs is asked once and is an error, not an answer") @Loop
+  func hangingQuestion() async throws {
+    let fixture = try await Fixture("exec sleep 1000", deadlines: Fixture.short)
+    defer { fixture.scratch.remove() }
+    let sentence = await Fixture.failure { _ = try await fixture.containers.exit(of: name(1)) }
+    #expect(sentence == "podman inspect took too long and was killed")
+    #expect(try fixture.podman.calls().count == 1)
+  }
+
+  @Test("podman's failure to tell how a container ended is an error, not a container that is not there") @Loop
+  func failingExit() async throws {
+    let fixture = try await Fixture("fail 125 'database is locked'")
+    defer { fixture.scratch.remove() }
+    let sentence = await Fixture.failure { _ = try await fixture.containers.exit(of: name(1)) }
+    #expect(sentence == "podman inspect: database is locked")
+  }
+
+  @Test("launches that hang give way at their deadline to those that wait behind them, and are not repeated")
+  @Loop
+  func hangingLaunches() async throws {
+    let fixture = try await Fixture(
+      "[ $verb = inspect ] || exec sleep 1000; echo 'exited 7 false \"2026-11-23T04:05:06Z\"'",
+      deadlines: Fixture.short)
+    defer { fixture.scratch.remove() }
+    let launches = try (0..<Containers.processLimit).map { _ in
+      let launch = try launch()
+      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
+    }
+    try await fixture.podman.wait(for: Containers.processLimit)
+    #expect(try await fixture.containers.exit(of: name(1))?.code == 7)
+    for launch in launches {
+      #expect(
+        await launch.value == "podman could not start the container: it took longer than 1 s and was killed")
+    }
+    #expect(try fixture.podman.calls(of: "run").count == Containers.processLimit)
   }
 }

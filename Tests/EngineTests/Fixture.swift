@@ -15,14 +15,25 @@ struct Fixture {
   let podman: StubPodman
   let containers: Containers
 
-  /// - Parameter body: the script of the stand-in, as `StubPodman` takes it.
-  init(_ body: String) async throws {
+  /// - Parameters:
+  ///   - body: the script of the stand-in, as `StubPodman` takes it.
+  ///   - deadlines: how long it may take.
+  init(_ body: String, deadlines: Containers.Deadlines = .init()) async throws {
     let worker = try Self.worker ?? Worker()
     Self.worker = worker
     podman = try await StubPodman(in: scratch.path, body)
     containers = Containers(
       podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin", "MARK=here"],
-      worker: worker)
+      worker: worker, deadlines: deadlines)
+  }
+
+  /// Deadlines for a stand-in that hangs.
+  static var short: Containers.Deadlines {
+    var deadlines = Containers.Deadlines()
+    deadlines.launch = .seconds(1)
+    deadlines.question = .seconds(1)
+    deadlines.removal = .seconds(1)
+    return deadlines
   }
 
   /// A name of this daemon's, told apart by its number.

@@ -82,4 +82,14 @@ struct RemovalsTests {
     for removal in try remove([1], on: fixture) { #expect(await removal.value == nil) }
     #expect(try fixture.podman.calls().count == 2)
   }
+
+  @Test("a removal that hangs is tried once more, by itself") @Loop
+  func hanging() async throws {
+    let fixture = try await Fixture("exec sleep 1000", deadlines: Fixture.short)
+    defer { fixture.scratch.remove() }
+    for removal in try remove([1], on: fixture) {
+      #expect(await removal.value == "podman rm took too long and was killed")
+    }
+    #expect(try fixture.podman.calls().count == 2)
+  }
 }

@@ -1,0 +1,353 @@
+// What fails below the daemon, on a stand-in for podman: each session comes to an outcome, and the daemon lives.
+
+import Control
+import Engine
+import Glibc
+import Reactor
+import TestSupport
+import Testing
+
+@testable import Audit
+@testable import Daemon
+
+@Suite("Faults below the daemon")
+struct FaultTests {
+  @Test("a podman that hangs or fails when the daemon starts is why it does not start")
+  func refusedStart() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await refuseToStart()
+    }
+  }
+
+  @Test("a podman that hangs is killed at its deadline, which ends its session and no other")
+  func hanging() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await hangAtEachStep()
+    }
+  }
+
+  @Test("a conmon that is killed after its container has ended leaves the session its code")
+  func conmonKilledLate() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await killConmonLate()
+    }
+  }
+
+  @Test(
+    "a disk that is full where records are ends no session wrongly, and the next start completes its record")
+  func fullAuditRoot() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await fillAuditRoot()
+    }
+  }
+
+  @Test("a disk that is full where sessions keep their facts ends each with its reason")
+  func fullRuntimeDirectory() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await fillRuntimeDirectory()
+    }
+  }
+
+  @Test("a daemon without descriptors refuses sessions or ends them with a reason, however many are left")
+  func noDescriptors() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService(alone: true)
+      try await runOutOfDescriptors()
+    }
+  }
+}
+
+/// Time enough for a stand-in on a busy machine, and little to wait for one that hangs.
+private var shortDeadlines: Containers.Deadlines {
+  var deadlines = Containers.Deadlines()
+  deadlines.launch = .seconds(3)
+  deadlines.question = .seconds(3)
+  deadlines.removal = .seconds(3)
+  return deadlines
+}
+
+/// The reasons of this event so far.
+private func reasons(_ event: String) -> [String] { ServiceFixture.log[event].compactMap { $0["reason"] } }
+
+// MARK: podman and conmon
+
+@Loop private func refuseToStart() async throws {
+  for (verb, sentence) in [
+    ("info", "Podman does not work ("), ("ps", "Podman does not tell which containers"),
+  ] {
+    for (script, reason) in [
+      ("exec sleep 1000", "took too long and was killed"),
+      ("fail 125 'database is broken'", "database is broken"),
+      ("kill -KILL $$", "ended with signal 9"),
+    ] {
+      let fixture = try await ServiceFixture()
+      defer { fixture.scratch.remove() }
+      try fixture.on(verb, script)
+      fixture.start(deadlines: shortDeadlines)
+      let refusal = try #require(await fixture.end())
+      #expect(refusal.hasPrefix(sentence))
+      #expect(refusal.contains(reason))
+      #expect(!exists(fixture.pidFile))
+      // What hangs has had its time; what fails may have been chance.
+      #expect(try fixture.podman.calls(of: verb).count == (script.contains("sleep") ? 1 : 3))
+    }
+  }
+}
+
+@Loop private func hangAtEachStep() async throws {
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  fixture.start(deadlines: shortDeadlines)
+  let client = try await fixture.connect()
+  defer { client.close() }
+  for (verb, reason) in [
+    ("image", "podman image inspect took too long and was killed"),
+    ("run", "took longer than 3 s and was killed"),
+  ] {
+    try fixture.on(verb, "exec sleep 1000")
+    let session = try #require(await fixture.run(client))
+    #expect(session.outcome == "error")
+    #expect(session.reason?.contains(reason) == true)
+    #expect(session.problems == [])
+    #expect(reasons("runner.session_error").last == session.reason)
+    #expect(Record(path: session.record).standing == .complete)
+    fixture.clear(verb)
+  }
+  // Whatever became of the launch, its container was removed.
+  #expect(try fixture.podman.calls(of: "rm").count == 2)
+
+  try fixture.on("rm", "exec sleep 1000")
+  let stuck = try #require(await fixture.run(client))
+  #expect(stuck.outcome == "success")
+  #expect(stuck.problems.count == 1)
+  #expect(stuck.problems.first?.contains("podman rm took too long and was killed") == true)
+  #expect(Record(path: stuck.record).standing == .open)
+  // With others first, and then once by itself.
+  #expect(try fixture.podman.calls(of: "rm").count == 4)
+  fixture.clear("rm")
+  #expect(try await fixture.run(client)?.problems == [])
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
+
+@Loop private func killConmonLate() async throws {
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  try fixture.on("end", "kill -KILL \"$(cat \"$4\")\"")
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  let session = try #require(await fixture.run(client, code: 5))
+  #expect(session.outcome == "work_failed")
+  #expect(session.reason == nil)
+  #expect(session.problems == [])
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
+
+// MARK: Full disks
+
+/// A small file system of this process's own, that can be full.
+private struct SmallDisk {
+  let path: String
+
+  init(at path: String) throws {
+    self.path = path
+    #expect(mkdir(path, 0o700) == 0)
+    guard mount("tmpfs", path, "tmpfs", 0, "size=256k,mode=700") == 0 else {
+      throw CallFailed("mount", errno)
+    }
+  }
+
+  /// Gives the calling thread, and those that it starts, mounts of their own, which go with them.
+  static func leaveMounts() throws {
+    let newMounts: Int32 = 0x20000
+    let unshare = try symbol("unshare", as: (@convention(c) (Int32) -> Int32).self)
+    guard unshare(newMounts) == 0 else { throw CallFailed("unshare", errno) }
+    let flags = UInt(MS_REC | MS_PRIVATE)
+    guard mount("none", "/", nil, flags, nil) == 0 else { throw CallFailed("mount", errno) }
+  }
+
+  /// Shell that does what `fill` does.
+  var filling: String { "cat /dev/zero >\"\(path)/.filler\" 2>\"$here/full\"" }
+
+  func fill() {
+    let file = open("\(path)/.filler", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    let zeros = [UInt8](repeating: 0, count: 4096)
+    while write(file, zeros, zeros.count) > 0 {}
+    close(file)
+  }
+
+  func empty() { unlink("\(path)/.filler") }
+}
+
+@Loop private func fillAuditRoot() async throws {
+  try SmallDisk.leaveMounts()
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  let disk = try SmallDisk(at: fixture.configuration.daemon.auditRoot)
+  fixture.start()
+  let client = try await fixture.connect()
+
+  disk.fill()
+  try await client.send(ServiceFixture.request())
+  let refusal = try #require(ServiceFixture.refusal(try await client.next()))
+  #expect(refusal.contains("No space left on device"))
+  #expect(reasons("agentd.run_rejected") == [refusal])
+  disk.empty()
+
+  // Full when the record is to be completed: the outcome is known and told.
+  try fixture.on("rm", disk.filling)
+  let open = try #require(await fixture.run(client, code: 3))
+  #expect(open.outcome == "blocked")
+  #expect(open.problems.count == 1)
+  #expect(open.problems.first?.contains("No space left on device") == true)
+  #expect(reasons("runner.lifecycle_failure").last?.contains("No space left on device") == true)
+  #expect(Record(path: open.record).standing == .open)
+  fixture.clear("rm")
+  disk.empty()
+
+  // Full when the reason is to be added to the output: it is told elsewhere.
+  try fixture.on("run", "\(disk.filling); fail 125 'no space left on device'")
+  try fixture.on("rm", "rm -f \"\(disk.path)/.filler\"")
+  let failed = try #require(await fixture.run(client))
+  #expect(failed.outcome == "error")
+  #expect(failed.reason?.contains("no space left on device") == true)
+  #expect(failed.problems == [])
+  #expect(ServiceFixture.log["runner.lifecycle_failure"].last?["stage"] == "console")
+  fixture.clear("run")
+  fixture.clear("rm")
+
+  #expect(try await fixture.run(client)?.problems == [])
+  client.close()
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+  // The next start asks podman twice and removes what is left; only then has it taken over the signals for sure.
+  let calls = try fixture.podman.calls().count
+  fixture.start()
+  try await fixture.podman.wait(for: calls + 3)
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+  #expect(Record(path: open.record).standing == .complete)
+  #expect(Record(path: open.record).metadata?.outcome == "blocked")
+  #expect(Record(path: open.record).metadata?.exitCode == 3)
+  #expect(!exists(fixture.runtimeDirectory))
+}
+
+@Loop private func fillRuntimeDirectory() async throws {
+  try SmallDisk.leaveMounts()
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  let disk = try SmallDisk(at: "\(fixture.scratch.path)/run")
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+
+  disk.fill()
+  try await client.send(ServiceFixture.request())
+  let refusal = try #require(ServiceFixture.refusal(try await client.next()))
+  #expect(refusal.contains("No space left on device"))
+  #expect(entries(of: "\(fixture.configuration.daemon.auditRoot)/worker") == [])
+  disk.empty()
+
+  for (verb, reason) in [("image", "so its container was not started"), ("run", "so it was not released")] {
+    // What stands for podman has written its numbers when the disk is filled.
+    try fixture.on(verb == "run" ? "started" : verb, disk.filling)
+    let session = try #require(await fixture.run(client))
+    #expect(session.outcome == "error")
+    #expect(session.reason?.contains("No space left on device") == true)
+    #expect(session.reason?.contains(reason) == true)
+    #expect(session.problems == [])
+    #expect(Record(path: session.record).standing == .complete)
+    #expect(reasons("runner.session_error").last == session.reason)
+    fixture.clear(verb == "run" ? "started" : verb)
+    disk.empty()
+  }
+
+  // podman itself cannot write down who runs.
+  try fixture.on("run", disk.filling)
+  let unknown = try #require(await fixture.run(client))
+  #expect(unknown.outcome == "error")
+  #expect(unknown.reason?.contains("process ids") == true)
+  fixture.clear("run")
+  disk.empty()
+
+  // The end of a session is true where its facts cannot be kept.
+  try fixture.on("end", disk.filling)
+  let ended = try #require(await fixture.run(client, code: 4))
+  #expect(ended.outcome == "nothing_ready")
+  #expect(ended.problems == [])
+  #expect(ServiceFixture.log["runner.lifecycle_failure"].last?["stage"] == "facts")
+  fixture.clear("end")
+  disk.empty()
+
+  #expect(try await fixture.run(client)?.outcome == "success")
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+  #expect(!exists(fixture.runtimeDirectory))
+}
+
+private func entries(of path: String) -> [String] {
+  guard let directory = opendir(path) else { return [] }
+  defer { closedir(directory) }
+  var names: [String] = []
+  while let entry = readdir(directory) {
+    let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
+    if name != ".", name != ".." { names.append(name) }
+  }
+  return names
+}
+
+// MARK: Descriptors
+
+/// Lets the process open descriptors with numbers below this only; returns what was allowed before.
+@discardableResult
+private func limitDescriptors(to limit: rlim_t) -> rlim_t {
+  var value = rlimit()
+  let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+  #expect(getrlimit(resource, &value) == 0)
+  let before = value.rlim_cur
+  value.rlim_cur = limit
+  #expect(setrlimit(resource, &value) == 0)
+  return before
+}
+
+@Loop private func runOutOfDescriptors() async throws {
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  // Its connection is one that the daemon has taken.
+  try await client.send(.list)
+  #expect(try await client.next() == .sessions(sessions: []))
+  // From none to be had to enough for a session, above whatever holes the process was started with.
+  let lowest = dup(0)
+  close(lowest)
+  let numbers = openDescriptors().compactMap { $0.split(separator: " ").first.flatMap { rlim_t($0) } }
+  var outcomes: Set<String> = []
+  for limit in rlim_t(lowest)..<(try #require(numbers.max()) + 24) {
+    let allowed = limitDescriptors(to: limit)
+    let session = try await fixture.run(client)
+    limitDescriptors(to: allowed)
+    outcomes.insert(session?.outcome ?? "refused")
+    guard session?.outcome == "error" else { continue }
+    #expect(session?.reason?.isEmpty == false)
+    #expect(reasons("runner.session_error").last == session?.reason)
+  }
+  #expect(outcomes == ["refused", "error", "success"])
+  #expect(!reasons("agentd.run_rejected").isEmpty)
+  #expect(reasons("agentd.run_rejected").allSatisfy { $0.contains("Too many open files") })
+  let last = try await fixture.run(client)
+  #expect(last?.outcome == "success")
+  #expect(last?.problems == [])
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
