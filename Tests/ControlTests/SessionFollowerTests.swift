@@ -195,7 +195,8 @@ private final class StandIn {
   }
 
   func start(_ answer: @escaping @Loop (Connection, Request) async -> Void) throws {
-    server = try Server(path: path, owner: geteuid(), onRefusal: { _ in }) {
+    // As patient as a daemon is with who follows a session, however long another test keeps this loop.
+    server = try Server(path: path, owner: geteuid(), patience: .seconds(3600), onRefusal: { _ in }) {
       [weak self] connection, request in
       self?.heard(request)
       await answer(connection, request)
