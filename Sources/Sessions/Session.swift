@@ -51,6 +51,10 @@ public final class Session {
   var envelope: Stream?
   /// When its container ended; nil for now.
   var endTime: Timestamp?
+  /// Whether the envelope has been written, all of it.
+  var isWritten = false
+  /// Whether the container has shown that it reads its envelope.
+  var holdsEnvelope = false
   /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
   public internal(set) var canBeLeft = false {
     didSet { if canBeLeft { onReleased?() } }

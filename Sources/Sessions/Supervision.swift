@@ -296,12 +296,18 @@ extension Session {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
         try await envelope.write(bytes)
         Checkpoint.released.pass()
-        self.canBeLeft = true
+        self.isWritten = true
+        self.judgeWhetherLeft()
       } catch {
         // Closed by the end of the container, which tells by itself.
         if error != .closed { events.post(.notReleased(error)) }
       }
     }
+  }
+
+  /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
+  private func judgeWhetherLeft() {
+    if isWritten, holdsEnvelope, phase == .setup || phase == .command { canBeLeft = true }
   }
 
   /// So that the next daemon ends it, too, should this one end before the session does.
@@ -329,6 +335,10 @@ extension Session {
   private func readReport(writtenAt time: Timestamp? = nil) {
     let report = directory.report()
     if let commit = report.commit { metadata.commit = commit }
+    if report.phase > .preparing, !holdsEnvelope {
+      holdsEnvelope = true
+      judgeWhetherLeft()
+    }
     guard report.phase == .command, phase == .setup else { return }
     enter(.command, at: time ?? Loop.wallClock)
     Checkpoint.command.pass()
