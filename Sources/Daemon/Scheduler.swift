@@ -16,8 +16,9 @@ final class Scheduler {
   /// Conversations with the daemon's own socket at once, so that a crowd of occurrences at one instant leaves half of
   /// the server's connections to other clients.
   private static let conversationLimit = Server.connectionLimit / 2
-  /// Events handled before everything else on the loop has its turn.
-  private static let eventBatch = 64
+  /// Events handled before everything else on the loop has its turn: as many as may be asked for at once, so that the
+  /// last of a crowd is asked for before the first of it costs the loop the start of its session.
+  private static let eventBatch = conversationLimit
   /// How far the clock may be from where the zones were read before they are read again: behind it, where a zone is
   /// known for two days, and before it, where enough must be left for the rarest expression.
   private static let zoneSlack: (behind: Duration, ahead: Duration) = (
