@@ -88,19 +88,20 @@ final class Scheduler {
   func start() async throws(SystemError) {
     guard !members.isEmpty, !isStopped else { return }
     timer = try WallTimer { [weak self] in self?.wake($0) }
-    // Armed at once, so that nothing is left out and no change of the clock unnoticed while the disk is asked.
-    isAtWork = true
     wheel = Wheel(members.map(\.runs.schedule), at: clock())
     timer?.set(wheel.due)
-    stamps = await readStamps()
-    guard !isStopped else { return }
     log.info(
       "agentd.scheduler_started",
       metadata: [
         "profiles": .stringConvertible(members.count),
         "next": "\(wheel.due.map(\.rfc3339) ?? "never")",
       ])
-    await work()
+    // Armed before: no occurrence waits for a disk that hangs, and no zone is compared with what is not known yet.
+    isReadingZones = true
+    stamps = await readStamps()
+    isReadingZones = false
+    // Where the zones were read before the clock was right there may be no wake-up to do it.
+    await refreshZones()
   }
 
   /// The next occurrence of a profile; nil when it has none.
