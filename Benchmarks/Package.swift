@@ -20,6 +20,18 @@ func benchmark(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
   name: "agentd-benchmarks",
-  dependencies: [.package(name: "agentd", path: "..")],
-  targets: [benchmark("CronBenchmark", [room("Cron"), room("Time")])]
+  dependencies: [
+    .package(name: "agentd", path: ".."),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+  ],
+  targets: [
+    .target(name: "Tables", path: "Sources/Tables", swiftSettings: settings),
+    benchmark("CronBenchmark", [room("Cron"), room("Time"), "Tables"]),
+    benchmark(
+      "SessionBenchmark",
+      [
+        room("Control"), room("Engine"), room("Profiles"), room("Reactor"), room("Sessions"), "Tables",
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+      ]),
+  ]
 )
