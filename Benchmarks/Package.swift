@@ -28,9 +28,15 @@ let package = Package(
   ],
   targets: [
     .target(name: "BenchmarkSupport", path: "Sources/BenchmarkSupport", swiftSettings: settings),
-    benchmark("CronBenchmark", [room("Cron"), room("Time")]),
+    benchmark("CronBenchmark", ["BenchmarkSupport", room("Cron"), room("Time")]),
     benchmark(
       "SealBenchmark", ["BenchmarkSupport", room("Audit"), room("Control"), room("Time"), histogram]),
+    benchmark(
+      "SessionBenchmark",
+      [
+        "BenchmarkSupport", room("Control"), room("Engine"), room("Profiles"), room("Reactor"),
+        room("Sessions"), histogram,
+      ]),
     benchmark("SocketBenchmark", ["BenchmarkSupport", room("Control"), histogram]),
   ]
 )

@@ -137,7 +137,7 @@ extension Session {
       Loop.spawn { Checkpoint.midLaunch.pass() }
     #endif
     do throws(LaunchFailure) {
-      try await host.containers.launch(containerLaunch(profile, image))
+      try await host.containers.launch { self.containerLaunch(profile, image) }
     } catch {
       switch error {
       case .noShell: throw .noShell
@@ -313,7 +313,11 @@ extension Session {
 
   /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
   private func judgeWhetherLeft() {
-    if isWritten, holdsEnvelope, phase == .setup || phase == .command { canBeLeft = true }
+    guard isWritten, holdsEnvelope, phase == .setup || phase == .command else { return }
+    // A descriptor less for as long as the session lives.
+    envelope?.close()
+    envelope = nil
+    canBeLeft = true
   }
 
   /// So that the next daemon ends it, too, should this one end before the session does.
