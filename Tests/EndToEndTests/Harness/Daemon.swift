@@ -39,6 +39,7 @@ final class Daemon {
       socket_path = "run/agentd.sock"
       pid_file = "run/agentd.pid"
       audit_root = "audit"
+      cache_root = "cache"
 
 
       """
