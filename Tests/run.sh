@@ -234,7 +234,7 @@ verify_units() {
 export -f verify_units
 
 say "Preparing this host"
-install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd
+install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd python3 openssl
 if [[ " ${steps[*]} " =~ \ (unit|e2e|rootless|asan|quickstart)\  ]]; then
   import_base_image
   choose_podman_settings

@@ -62,6 +62,9 @@ int agentd_epoll_wait(int epoll, struct agentd_event *events, unsigned capacity,
 // descriptors 0, 1 and 2, taken from `stdio`. On success *pid and *pidfd are set; the pidfd is close-on-exec.
 int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
                  int *pidfd);
+// Bounds the size of the files that a child, and whatever it starts from now on, may write. One that has ended is no
+// error.
+int agentd_limit_file_size(pid_t child, uint64_t bytes);
 int agentd_pidfd_open(pid_t pid);
 int agentd_pidfd_signal(int pidfd, int signal);
 // Reaps the child behind the pidfd. Returns 1 and its wait status when it had ended, 0 when it still runs.

@@ -85,6 +85,11 @@ struct Section {
     return nil
   }
 
+  /// The boolean at `key`, `standard` when there is none; nil after a report.
+  func boolean(_ key: String, otherwise standard: Bool) -> Bool? {
+    has(key) ? boolean(key) : standard
+  }
+
   /// The tables of the array at `key`, at most `limit` of them; empty when there is none.
   func sections(_ key: String, limit: Int) -> [Section] {
     guard let value = table[key] else { return [] }

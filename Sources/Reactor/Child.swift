@@ -16,12 +16,15 @@ public struct Command: Sendable {
   public var deadline: Duration
   /// How many bytes are kept of stdout and of stderr each. What it writes beyond is read and dropped.
   public var captureLimit: Int
+  /// The largest file, in bytes, that it and its children may write (RLIMIT_FSIZE); nil for what the daemon may.
+  public var fileSizeLimit: UInt64?
 
   /// - Parameters: as the properties say.
   public init(
     executable: String, arguments: [String], environment: [String], deadline: Duration,
-    captureLimit: Int = 1 << 16
+    captureLimit: Int = 1 << 16, fileSizeLimit: UInt64? = nil
   ) {
+    self.fileSizeLimit = fileSizeLimit
     self.executable = executable
     self.arguments = arguments
     self.environment = environment
@@ -87,6 +90,10 @@ public final class Child {
     output.closeChildEnd()
     errorOutput.closeChildEnd()
     do throws(SystemError) {
+      // It was started a moment ago: what it starts later has the limit too, and it has written nothing yet.
+      if let limit = command.fileSizeLimit {
+        try SystemError.check("prlimit", agentd_limit_file_size(pid, limit))
+      }
       // Keeps the child alive until it has been reaped, whoever has forgotten it.
       exitWatch = try Watch(raw, .read) { _ in self.reap() }
     } catch {

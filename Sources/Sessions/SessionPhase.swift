@@ -4,6 +4,8 @@
 public enum SessionPhase: String, Sendable, CaseIterable {
   /// Finding the image, pulling it when it is missing.
   case image
+  /// git brings the mirror of the repository up to date on the host.
+  case fetch
   /// podman makes the container.
   case launch
   /// The setup inside: user, home, clone.

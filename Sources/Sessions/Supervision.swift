@@ -39,6 +39,9 @@ extension Session {
             reason: stopReason ?? "The session was stopped before its container was started.")
         case .failed(let sentence): return .failed(reason: sentence)
         case .noShell: return .noShell(metadata.image)
+        case .notFetched(let sentence):
+          // As a clone that fails in the container.
+          return .setupFailed(code: SetupScript.failureCode, reason: sentence)
         }
       }
     case .released(let container):
@@ -56,12 +59,15 @@ extension Session {
     case stopped
     case failed(String)
     case noShell
+    case notFetched(String)
   }
 
   /// Brings a prepared session to a container that is watched and may be released.
   private func start() async throws(Interruption) -> HeldContainer {
     let image = try await findImage()
     guard !stopRequested, let profile = invocation?.profile else { throw .stopped }
+    let mirror = try await fetchRepository(for: profile)
+    guard !stopRequested else { throw .stopped }
     enter(.launch)
     do throws(SystemError) {
       try await keep(.launching)
@@ -69,7 +75,7 @@ extension Session {
       throw .failed(Self.unkept(error, "its container was not started"))
     }
     Checkpoint.launching.pass()
-    try await launch(profile, image)
+    try await launch(profile, image, mirror)
     Checkpoint.launched.pass()
     enter(.setup)
     let pids = await host.worker.run { [directory] in directory.processIDs() }
@@ -131,13 +137,41 @@ extension Session {
     }
   }
 
-  private func launch(_ profile: Profile, _ image: ImageIdentity) async throws(Interruption) {
+  /// What is to be cloned, as it is on the remote now; nil where the container asks the remote itself. A stop does not
+  /// wait for git, which goes on only for others.
+  private func fetchRepository(for profile: Profile) async throws(Interruption) -> String? {
+    guard profile.repositoryCache, let mirrors = host.mirrors else { return nil }
+    enter(.fetch)
+    let answers = Inbox<Result<String, MirrorFailure>>(capacity: 1)
+    onStop = { [session = id.description] in mirrors.abandon(session) }
+    defer { onStop = nil }
+    let token = invocation?.cloneToken
+    invocation?.cloneToken = nil
+    Loop.spawn { [repository, session = id.description] in
+      do throws(MirrorFailure) {
+        answers.post(
+          .success(
+            try await mirrors.clone(repository, profile: profile.name, token: token, for: session)))
+      } catch {
+        answers.post(.failure(error))
+      }
+    }
+    switch await answers.next() {
+    case .success(let path): return path
+    case .failure where stopRequested: throw .stopped
+    case .failure(let error): throw .notFetched("could not clone \(repository): \(error)")
+    }
+  }
+
+  private func launch(
+    _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
+  ) async throws(Interruption) {
     // Runs as soon as this task waits: by then podman was started, if its turn had come.
     #if DEBUG
       Loop.spawn { Checkpoint.midLaunch.pass() }
     #endif
     do throws(LaunchFailure) {
-      try await host.containers.launch { self.containerLaunch(profile, image) }
+      try await host.containers.launch { self.containerLaunch(profile, image, mirror) }
     } catch {
       switch error {
       case .noShell: throw .noShell
@@ -153,7 +187,9 @@ extension Session {
     }
   }
 
-  private func containerLaunch(_ profile: Profile, _ image: ImageIdentity) -> ContainerLaunch {
+  private func containerLaunch(
+    _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
+  ) -> ContainerLaunch {
     var mounts = [
       BindMount(source: directory.envelopePath, target: SetupScript.envelopePath, isRelabelled: true),
       BindMount(source: directory.reportPath, target: SetupScript.reportPath, isRelabelled: true),
@@ -163,6 +199,11 @@ extension Session {
       BindMount(
         source: record.runaPath, target: SetupScript.runaPath(profile: profile.name), isRelabelled: true),
     ]
+    if let mirror {
+      mounts.append(
+        BindMount(
+          source: mirror, target: SetupScript.mirrorPath, isReadOnly: true, isRelabelled: true))
+    }
     mounts += profile.mounts.map { BindMount(source: $0.source, target: $0.target, isReadOnly: $0.readOnly) }
     let home = SetupScript.home(profile: profile.name) + "/"
     return ContainerLaunch(
@@ -174,7 +215,8 @@ extension Session {
       ],
       mounts: mounts, script: SetupScript.text,
       arguments: SetupScript.arguments(
-        profile: profile.name, pruned: profile.mounts.map(\.target).filter { $0.hasPrefix(home) },
+        profile: profile.name, isMirrored: mirror != nil,
+        pruned: profile.mounts.map(\.target).filter { $0.hasPrefix(home) },
         command: profile.command))
   }
 
@@ -354,8 +396,11 @@ extension Session {
       holdsEnvelope = true
       judgeWhetherLeft()
     }
+    if report.isMirrorBroken { host.mirrors?.suspect(repository, profile: profile) }
     guard report.phase == .command, phase == .setup else { return }
     enter(.command, at: time ?? Loop.wallClock)
+    // It has its clone: what it was made of goes, which is still mounted.
+    Loop.spawn { [host, session = id.description] in await host.mirrors?.release(session) }
     Checkpoint.command.pass()
   }
 

@@ -41,6 +41,7 @@ extension Session {
       return "The container \(containerName) was not removed (\(error)), so the record stays open."
     }
     Checkpoint.removed.pass()
+    await host.mirrors?.release(id.description)
     do throws(SystemError) {
       try await host.worker.run { [directory] () throws(SystemError) in try directory.empty() }
     } catch {

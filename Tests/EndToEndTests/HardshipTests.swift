@@ -12,6 +12,7 @@ extension EndToEnd {
       let server = try SilentServer()
       var profile = Profile.shell("echo ran")
       profile.repository = server.url
+      profile.repositoryCache = false
       try withDaemon(profile) { daemon in
         let run = try daemon.agentd("run", "site", "--timeout", "1s")
         #expect(run.status == .exited(124))
@@ -28,6 +29,7 @@ extension EndToEnd {
       let server = try SilentServer()
       var profile = Profile.shell("echo ran")
       profile.repository = server.url
+      profile.repositoryCache = false
       try withDaemon(profile) { daemon in
         let client = try daemon.begin("run", "site")
         try server.waitForClient(of: daemon)

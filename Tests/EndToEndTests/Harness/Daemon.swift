@@ -44,6 +44,7 @@ final class Daemon {
       socket_path = "run/agentd.sock"
       pid_file = "run/agentd.pid"
       audit_root = "\(auditRoot)"
+      cache_root = "cache"
 
 
       """
