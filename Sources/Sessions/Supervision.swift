@@ -64,9 +64,11 @@ extension Session {
 
   /// Brings a prepared session to a container that is watched and may be released.
   private func start() async throws(Interruption) -> HeldContainer {
+    let arrival = host.mirrors?.expect()
+    defer { arrival?.end() }
     let image = try await findImage()
     guard !stopRequested, let profile = invocation?.profile else { throw .stopped }
-    let mirror = try await fetchRepository(for: profile)
+    let mirror = try await fetchRepository(for: profile, arrival)
     guard !stopRequested else { throw .stopped }
     enter(.launch)
     do throws(SystemError) {
@@ -95,6 +97,10 @@ extension Session {
     Checkpoint.watched.pass()
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
+    if let bytes = invocation?.envelope?.bytes, let envelope {
+      // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
+      facts.isPartlyReleased = envelope.reserve(bytes.count) ? nil : true
+    }
     facts.deadlineNanoseconds = facts.timeoutNanoseconds.map { (Loop.now + .nanoseconds($0)).nanoseconds }
     do throws(SystemError) {
       try await keep(.released)
@@ -135,8 +141,13 @@ extension Session {
 
   /// What is to be cloned, as it is on the remote now; nil where the container asks the remote itself. A stop does not
   /// wait for git, which goes on only for others.
-  private func fetchRepository(for profile: Profile) async throws(Interruption) -> String? {
-    guard profile.repositoryCache, let mirrors = host.mirrors else { return nil }
+  private func fetchRepository(
+    for profile: Profile, _ arrival: Mirrors.Arrival?
+  ) async throws(Interruption) -> String? {
+    guard profile.repositoryCache, let mirrors = host.mirrors else {
+      arrival?.end()
+      return nil
+    }
     enter(.fetch)
     let answers = Inbox<Result<String, MirrorFailure>>(capacity: 1)
     onStop = { [session = id.description] in mirrors.abandon(session) }
@@ -144,6 +155,8 @@ extension Session {
     let token = invocation?.cloneToken
     invocation?.cloneToken = nil
     Loop.spawn { [repository, session = id.description] in
+      // From here on it is among those who have asked: nothing runs between this and its wish.
+      arrival?.end()
       do throws(MirrorFailure) {
         answers.post(
           .success(
@@ -331,14 +344,16 @@ extension Session {
     guard facts.step == .released, let envelope, let bytes = invocation?.envelope?.bytes else { return }
     // The secrets in it are not kept for as long as the session lives.
     invocation = nil
-    // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
-    envelope.reserve(bytes.count)
     Loop.spawn {
       do throws(StreamError) {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
         try await envelope.write(bytes)
         Checkpoint.released.pass()
         self.isWritten = true
+        if self.facts.isPartlyReleased != nil {
+          self.facts.isPartlyReleased = nil
+          self.keepInPassing()
+        }
         self.judgeWhetherLeft()
       } catch {
         // Closed by the end of the container, which tells by itself.
@@ -356,6 +371,11 @@ extension Session {
   private func note(_ end: Facts.RequestedEnd) {
     guard facts.requestedEnd == nil else { return }
     facts.requestedEnd = end
+    keepInPassing()
+  }
+
+  /// Keeps what the facts say by now. The session does not wait for it.
+  private func keepInPassing() {
     Loop.spawn {
       do throws(SystemError) {
         try await self.keep(self.facts.step)
@@ -412,8 +432,11 @@ extension Session {
       return .failed(reason: "The session's envelope could not be written, so its container was killed.")
     case .unrecorded: return .failed(reason: Self.unrecorded)
     case .exited, .unwatched, .refusesToEnd:
+      var wasCut = false
+      if case .released = beginning { wasCut = facts.isPartlyReleased == true }
       return Ending(
-        code: code, report: directory.report(), wasStopped: stopRequested, image: metadata.image)
+        code: code, report: directory.report(), wasCut: wasCut, wasStopped: stopRequested,
+        image: metadata.image)
     }
   }
 
