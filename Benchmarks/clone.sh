@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # What clones cost: a repository of 200 MB on a server of this host, behind a proxy that delays each way.
 #
+# Its history is random data, of which the last tenth is in the work tree, where each clone has to write it once more.
 # Prints, from the times of the phases in each record, how long sessions took to come from their request to their clone:
 # without a mirror (repo_cache = false), by a mirror for the first time, and later. Fails if later ones are not at least
 # five times as fast as a direct clone, if a commit that was pushed before is missing, or if sessions that were asked for at
-# once cause more than one fetch. DELAY_MS=N is the delay of each way, 50 unless set; SIZE_MB=N, SESSIONS=N (at once) and
-# ROUNDS=N likewise; AGENTD=PATH measures that binary. Needs Podman.
+# once cause more than one fetch. DELAY_MS=N is the delay of each way, 50 unless set; SIZE_MB=N, TREE_MB=N, SESSIONS=N (at
+# once) and ROUNDS=N likewise; AGENTD=PATH measures that binary. Needs Podman.
 
 # shellcheck source=examples/host.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
 
 delay=${DELAY_MS:-50}
 size=${SIZE_MB:-200}
+tree=${TREE_MB:-$((size / 10))}
 sessions=${SESSIONS:-20}
 rounds=${ROUNDS:-5}
 server='' proxy='' daemon=''
@@ -82,8 +84,8 @@ choose_podman_settings
 
 say "Making a repository of $size MB"
 quiet_git init --quiet --initial-branch=main "$scratch/work"
-for ((i = 0; i < size / 10; i++)); do
-  head -c 10000000 /dev/urandom >"$scratch/work/data-$i"
+for ((i = 0; i < size / 5; i++)); do
+  head -c 5000000 /dev/urandom >"$scratch/work/data-$((i % (tree / 5)))"
   quiet_git -C "$scratch/work" add --all
   quiet_git -C "$scratch/work" commit --quiet --message "data $i"
 done
@@ -188,7 +190,7 @@ done >"$scratch/at-once"
 
 direct=$(median <"$scratch/direct")
 later=$(median <"$scratch/later")
-echo "a repository of $size MB, $delay ms later each way; the phases fetch and setup, median of $rounds"
+echo "a repository of $size MB, $tree MB of it in the work tree, $delay ms later each way; the phases fetch and setup, median of $rounds"
 row 'direct (repo_cache = false)' "$direct"
 row 'by a mirror, the first' "$(cat "$scratch/first")"
 row 'by a mirror, each after a new commit' "$later"

@@ -69,6 +69,7 @@ extension Session {
     let image = try await findImage()
     guard !stopRequested, let profile = invocation?.profile else { throw .stopped }
     let mirror = try await fetchRepository(for: profile, arrival)
+    Checkpoint.fetched.pass()
     guard !stopRequested else { throw .stopped }
     enter(.launch)
     do throws(SystemError) {
