@@ -396,6 +396,8 @@ public final class Service {
 
   private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
     beginning += 1
+    let arrival = host.mirrors?.expect()
+    defer { arrival?.end() }
     // From now on, so that a crowd of others does not end the connection in the middle.
     connection.attach()
     let session: Session

@@ -48,6 +48,8 @@ public final class Mirrors {
   nonisolated static let countLimit = 1000
   /// Entries removed in one step: about a millisecond, in which a short job of a session may have to wait.
   private nonisolated static let removalStep = 256
+  /// How long a fetch may be put off for sessions that are on their way, and for each of them.
+  private static let arrivalPatience: Duration = .milliseconds(500)
   /// How long the kernel may take to end a git that was killed.
   private static let killPatience: Duration = .seconds(5)
 
@@ -120,6 +122,9 @@ public final class Mirrors {
   /// In the names of what this process makes, so that it is told from what an earlier one left.
   private let tag = hex(UInt64.random(in: .min ... .max))
   private var made = 0
+  /// How many sessions are on their way.
+  private var arriving = 0
+  private var arrived = Latch()
   /// Told what happens.
   public var onEvent: (@Loop (MirrorEvent) -> Void)?
 
@@ -144,6 +149,36 @@ public final class Mirrors {
   }
 
   // MARK: What sessions ask for
+
+  /// A session that was asked for and has not come as far as to ask for a mirror, if it ever will.
+  @Loop public final class Arrival {
+    private weak var mirrors: Mirrors?
+    private var patience: Timer?
+
+    fileprivate init(_ mirrors: Mirrors) {
+      self.mirrors = mirrors
+      mirrors.arriving += 1
+      patience = Timer(after: arrivalPatience) { self.end() }
+    }
+
+    /// It has asked, or will not. Telling it again does nothing.
+    public func end() {
+      guard let patience else { return }
+      patience.cancel()
+      self.patience = nil
+      mirrors?.arrive()
+    }
+  }
+
+  /// Has fetches put off until this session has asked as well, for a moment at most.
+  public func expect() -> Arrival { Arrival(self) }
+
+  private func arrive() {
+    arriving -= 1
+    guard arriving == 0 else { return }
+    arrived.open()
+    arrived = Latch()
+  }
 
   /// Fetches a repository and returns a bare one that is as it, for this session only.
   ///
@@ -205,6 +240,7 @@ public final class Mirrors {
     let profileGate = profileGates[mirror.profile] ?? Semaphore(permits: Self.processLimitPerProfile)
     profileGates[mirror.profile] = profileGate
     while !mirror.wishes.isEmpty {
+      await gather()
       await profileGate.withPermit {
         await gate.withPermit {
           await update(mirror)
@@ -214,6 +250,17 @@ public final class Mirrors {
     }
     mirrors[mirror.files.path] = nil
     if !isClosed, lastSweep.map({ Loop.now - $0 > bounds.sweepInterval }) ?? false { await dropUnused() }
+  }
+
+  /// Returns when no session is on its way, so that a crowd that comes at once shares one fetch. Where none is, at once.
+  private func gather() async {
+    let end = Loop.now + Self.arrivalPatience
+    while arriving > 0, Loop.now < end {
+      let latch = arrived
+      let patience = Timer(at: end) { latch.open() }
+      await latch.wait()
+      patience.cancel()
+    }
   }
 
   private func update(_ mirror: Mirror) async {

@@ -64,9 +64,12 @@ extension Session {
 
   /// Brings a prepared session to a container that is watched and may be released.
   private func start() async throws(Interruption) -> HeldContainer {
+    let arrival = host.mirrors?.expect()
+    defer { arrival?.end() }
     let image = try await findImage()
     guard !stopRequested, let profile = invocation?.profile else { throw .stopped }
-    let mirror = try await fetchRepository(for: profile)
+    let mirror = try await fetchRepository(for: profile, arrival)
+    Checkpoint.fetched.pass()
     guard !stopRequested else { throw .stopped }
     enter(.launch)
     do throws(SystemError) {
@@ -139,8 +142,13 @@ extension Session {
 
   /// What is to be cloned, as it is on the remote now; nil where the container asks the remote itself. A stop does not
   /// wait for git, which goes on only for others.
-  private func fetchRepository(for profile: Profile) async throws(Interruption) -> String? {
-    guard profile.repositoryCache, let mirrors = host.mirrors else { return nil }
+  private func fetchRepository(
+    for profile: Profile, _ arrival: Mirrors.Arrival?
+  ) async throws(Interruption) -> String? {
+    guard profile.repositoryCache, let mirrors = host.mirrors else {
+      arrival?.end()
+      return nil
+    }
     enter(.fetch)
     let answers = Inbox<Result<String, MirrorFailure>>(capacity: 1)
     onStop = { [session = id.description] in mirrors.abandon(session) }
@@ -148,6 +156,8 @@ extension Session {
     let token = invocation?.cloneToken
     invocation?.cloneToken = nil
     Loop.spawn { [repository, session = id.description] in
+      // From here on it is among those who have asked: nothing runs between this and its wish.
+      arrival?.end()
       do throws(MirrorFailure) {
         answers.post(
           .success(

@@ -148,6 +148,29 @@ struct MirrorsTests {
     #expect(try fixture.fetches() == 1)
   }
 
+  @Test("a fetch is put off for sessions that are on their way, and only for a moment") @Loop
+  func arriving() async throws {
+    let fixture = try await MirrorFixture()
+    defer { fixture.scratch.remove() }
+    let arrival = fixture.mirrors.expect()
+    let first = Loop.spawn { await fixture.failure("s1") }
+    // The worker has had its turn, and git would have been started.
+    for _ in 0..<3 { await fixture.worker.run {} }
+    let second = Loop.spawn {
+      arrival.end()
+      return await fixture.failure("s2")
+    }
+    #expect(await first.value == nil)
+    #expect(await second.value == nil)
+    #expect(try fixture.fetches() == 1)
+    // One that never comes.
+    let never = fixture.mirrors.expect()
+    #expect(await fixture.failure("s3") == nil)
+    never.end()
+    never.end()
+    #expect(try fixture.fetches() == 2)
+  }
+
   @Test("who asks while git runs shares the next fetch, which has what was pushed before") @Loop
   func late() async throws {
     let fixture = try await MirrorFixture()

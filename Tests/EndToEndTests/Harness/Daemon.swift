@@ -207,6 +207,11 @@ final class Daemon {
     }
   }
 
+  /// The sessions that have something on the host to clone from.
+  func clones() -> [String] {
+    return entries(of: "\(home)/cache/clones").flatMap { entries(of: "\(home)/cache/clones/\($0)") }
+  }
+
   // MARK: The end
 
   /// What there is to see when a test fails.
