@@ -28,9 +28,10 @@ let package = Package(
   ],
   targets: [
     .target(name: "BenchmarkSupport", path: "Sources/BenchmarkSupport", swiftSettings: settings),
+    .target(name: "CEpoll", path: "Sources/CEpoll"),
     benchmark("CronBenchmark", [room("Cron"), room("Time")]),
     benchmark(
       "SealBenchmark", ["BenchmarkSupport", room("Audit"), room("Control"), room("Time"), histogram]),
-    benchmark("SocketBenchmark", ["BenchmarkSupport", room("Control"), histogram]),
+    benchmark("SocketBenchmark", ["BenchmarkSupport", "CEpoll", room("Control"), histogram]),
   ]
 )
