@@ -29,9 +29,15 @@ let package = Package(
   targets: [
     .target(name: "BenchmarkSupport", path: "Sources/BenchmarkSupport", swiftSettings: settings),
     .target(name: "CEpoll", path: "Sources/CEpoll"),
-    benchmark("CronBenchmark", [room("Cron"), room("Time")]),
+    benchmark("CronBenchmark", ["BenchmarkSupport", room("Cron"), room("Time")]),
     benchmark(
       "SealBenchmark", ["BenchmarkSupport", room("Audit"), room("Control"), room("Time"), histogram]),
+    benchmark(
+      "SessionBenchmark",
+      [
+        "BenchmarkSupport", room("Control"), room("Engine"), room("Profiles"), room("Reactor"),
+        room("Sessions"), histogram,
+      ]),
     benchmark("SocketBenchmark", ["BenchmarkSupport", "CEpoll", room("Control"), histogram]),
   ]
 )

@@ -13,7 +13,7 @@ internal import Sessions
 @Loop
 public final class Service {
   /// Sessions at once. Each holds some descriptors and, while it starts or ends, a share of podman.
-  static let sessionLimit = 1000
+  static let sessionLimit = 10_000
   /// How long a start waits for what earlier daemons' dead sessions have left to be removed and sealed. What takes
   /// longer goes on beside everything else.
   private static let recoveryPatience: Duration = .seconds(10)

@@ -74,6 +74,9 @@ struct Facts: Codable, Sendable, Equatable {
   var deadlineNanoseconds: UInt64?
   /// Why its container was told to end; nil when it was not.
   var requestedEnd: RequestedEnd?
+  /// Whether a part of the envelope still waits in the daemon, because it is more than the pipe holds: it goes with the
+  /// daemon. nil when none does.
+  var isPartlyReleased: Bool?
   /// How it ended; from `ended` on.
   var ending: Ending?
   /// What its record will say, as far as it is known.
@@ -150,6 +153,7 @@ struct Facts: Codable, Sendable, Equatable {
     case timeoutNanoseconds = "timeout_ns"
     case deadlineNanoseconds = "deadline_ns"
     case requestedEnd = "requested_end"
+    case isPartlyReleased = "is_partly_released"
   }
 }
 

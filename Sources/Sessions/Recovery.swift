@@ -200,7 +200,8 @@ public struct Recovery {
     return Findings(
       step: hasFacts ? facts.step : nil, ending: facts.ending, requestedEnd: facts.requestedEnd,
       container: container, report: trace.hasDirectory ? report : nil, unreadEnvelope: unread,
-      wasRestarted: facts.bootID != Boot.id, image: facts.metadata.image)
+      wasCut: facts.isPartlyReleased == true, wasRestarted: facts.bootID != Boot.id,
+      image: facts.metadata.image)
   }
 
   private static func finding(_ container: ContainerInspection?, _ held: HeldContainer) -> Findings.Container

@@ -89,6 +89,10 @@ extension Session {
     Checkpoint.watched.pass()
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
+    if let bytes = invocation?.envelope?.bytes, let envelope {
+      // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
+      facts.isPartlyReleased = envelope.reserve(bytes.count) ? nil : true
+    }
     facts.deadlineNanoseconds = facts.timeoutNanoseconds.map { (Loop.now + .nanoseconds($0)).nanoseconds }
     do throws(SystemError) {
       try await keep(.released)
@@ -133,7 +137,7 @@ extension Session {
       Loop.spawn { Checkpoint.midLaunch.pass() }
     #endif
     do throws(LaunchFailure) {
-      try await host.containers.launch(containerLaunch(profile, image))
+      try await host.containers.launch { self.containerLaunch(profile, image) }
     } catch {
       switch error {
       case .noShell: throw .noShell
@@ -289,14 +293,16 @@ extension Session {
     guard facts.step == .released, let envelope, let bytes = invocation?.envelope?.bytes else { return }
     // The secrets in it are not kept for as long as the session lives.
     invocation = nil
-    // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
-    envelope.reserve(bytes.count)
     Loop.spawn {
       do throws(StreamError) {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
         try await envelope.write(bytes)
         Checkpoint.released.pass()
         self.isWritten = true
+        if self.facts.isPartlyReleased != nil {
+          self.facts.isPartlyReleased = nil
+          self.keepInPassing()
+        }
         self.judgeWhetherLeft()
       } catch {
         // Closed by the end of the container, which tells by itself.
@@ -307,13 +313,22 @@ extension Session {
 
   /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
   private func judgeWhetherLeft() {
-    if isWritten, holdsEnvelope, phase == .setup || phase == .command { canBeLeft = true }
+    guard isWritten, holdsEnvelope, phase == .setup || phase == .command else { return }
+    // A descriptor less for as long as the session lives.
+    envelope?.close()
+    envelope = nil
+    canBeLeft = true
   }
 
   /// So that the next daemon ends it, too, should this one end before the session does.
   private func note(_ end: Facts.RequestedEnd) {
     guard facts.requestedEnd == nil else { return }
     facts.requestedEnd = end
+    keepInPassing()
+  }
+
+  /// Keeps what the facts say by now. The session does not wait for it.
+  private func keepInPassing() {
     Loop.spawn {
       do throws(SystemError) {
         try await self.keep(self.facts.step)
@@ -367,8 +382,11 @@ extension Session {
       return .failed(reason: "The session's envelope could not be written, so its container was killed.")
     case .unrecorded: return .failed(reason: Self.unrecorded)
     case .exited, .unwatched, .refusesToEnd:
+      var wasCut = false
+      if case .released = beginning { wasCut = facts.isPartlyReleased == true }
       return Ending(
-        code: code, report: directory.report(), wasStopped: stopRequested, image: metadata.image)
+        code: code, report: directory.report(), wasCut: wasCut, wasStopped: stopRequested,
+        image: metadata.image)
     }
   }
 

@@ -103,7 +103,7 @@ extension EndToEnd {
 }
 
 /// Takes connections on loopback and never says a word.
-private final class SilentServer {
+final class SilentServer {
   let url: String
   private let listener: Int32
 

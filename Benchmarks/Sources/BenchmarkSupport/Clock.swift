@@ -21,12 +21,3 @@ public func processTime(of pid: Int32) -> Int64 {
   guard fields.count > 12, let user = Int64(fields[11]), let system = Int64(fields[12]) else { return 0 }
   return (user + system) * (1_000_000_000 / Int64(sysconf(Int32(_SC_CLK_TCK))))
 }
-
-/// `1.23`.
-public func decimal(_ value: Double, _ digits: Int = 2) -> String {
-  var scale = 1.0
-  for _ in 0..<digits { scale *= 10 }
-  let scaled = Int64((value * scale).rounded())
-  let (whole, rest) = (scaled / Int64(scale), "\(abs(scaled % Int64(scale)))")
-  return digits == 0 ? "\(whole)" : "\(whole).\(String(repeating: "0", count: digits - rest.count))\(rest)"
-}

@@ -40,7 +40,8 @@ struct EchoServer {
         if count == 0 { close(socket) }
         return
       }
-      _ = write(socket, buffer, count)
+      // A client that has gone is no reason to end.
+      _ = send(socket, buffer, count, Int32(MSG_NOSIGNAL))
     }
   }
 }
