@@ -30,7 +30,9 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
   name: "agentd",
   // For Benchmarks/, which is a package of its own.
-  products: ["Cron", "Time"].map { .library(name: $0, targets: [$0]) },
+  products: ["Audit", "Control", "Cron", "Engine", "Profiles", "Reactor", "Sessions", "Time"].map {
+    .library(name: $0, targets: [$0])
+  },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -77,6 +79,7 @@ let package = Package(
     tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
+    tests("CommandTests", ["agentd", "Audit", "Time"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )

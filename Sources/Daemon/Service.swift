@@ -13,7 +13,7 @@ internal import Sessions
 @Loop
 public final class Service {
   /// Sessions at once. Each holds some descriptors and, while it starts or ends, a share of podman.
-  static let sessionLimit = 1000
+  static let sessionLimit = 10_000
   /// How long a start waits for what earlier daemons' dead sessions have left to be removed and sealed. What takes
   /// longer goes on beside everything else.
   private static let recoveryPatience: Duration = .seconds(10)
@@ -355,15 +355,32 @@ public final class Service {
       replying -= 1
       openWhenIdle()
     case .list: await connection.send(.sessions(sessions: list()))
+    case .describe(let id): await connection.send(describe(id))
+    case .ping: await connection.send(.done)
     }
   }
 
   private func stop(_ id: String) -> Reply {
-    guard let id = SessionID(id), let session = sessions[id] else {
-      return .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
-    }
+    guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
     session.stop()
     return .done
+  }
+
+  private func describe(_ id: String) -> Reply {
+    guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
+    do {
+      let metadata = String(decoding: try session.metadata.json(), as: UTF8.self)
+      return .described(session: DescribedSession(record: session.record.path, metadata: metadata))
+    } catch {
+      return .refused(
+        reason: "What is known of session \(id) has no JSON form (\(error)): report this as a bug.")
+    }
+  }
+
+  private func live(_ id: String) -> Session? { SessionID(id).flatMap { sessions[$0] } }
+
+  private static func refusal(ofUnknown id: String) -> Reply {
+    .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
   }
 
   private func list() -> [LiveSession] {

@@ -75,10 +75,14 @@ public final class Containers {
 
   /// Starts a container and returns when it runs. Never repeated: where podman was killed, nobody knows how far it came,
   /// and what it left is the caller's to remove.
-  public func launch(_ launch: ContainerLaunch) async throws(LaunchFailure) {
+  ///
+  /// - Parameter launch: asked for what to start when its turn has come: many may wait, and its words are kilobytes.
+  public func launch(_ launch: @Loop () -> ContainerLaunch) async throws(LaunchFailure) {
     let result: CommandResult
     do throws(EngineError) {
-      result = try await run(podman.run(launch), deadline: deadlines.launch)
+      result = try await gate.withPermit { () async throws(EngineError) in
+        try await runOutsideGate(podman.run(launch()), deadline: deadlines.launch)
+      }
     } catch {
       throw .other(error.description)
     }

@@ -146,6 +146,9 @@ public struct Recovery {
     let age = Loop.wallClock - metadata.startTimestamp
     let now = Loop.now.nanoseconds
     let accepted = Instant(nanoseconds: now - min(age.wholeNanoseconds, now))
+    var metadata = metadata
+    // When it left the phase that its record was made in is not known, nor through which it came after that.
+    metadata.phases.removeAll { $0.endTimestamp == nil }
     return Facts(metadata, containerName: name.description, record: record.path, accepted: accepted)
   }
 
@@ -221,7 +224,9 @@ public struct Recovery {
     case .live: return nil
     case .dead(_, let time?): return time
     case .dead(_, nil), .ending, .absent:
-      return await host.worker.run { Record(path: facts.record).lastOutputTime }
+      let lastOutput = await host.worker.run { Record(path: facts.record).lastOutputTime }
+      // One that printed nothing has a log that is older than its container.
+      return lastOutput.map { max($0, facts.metadata.phases.last?.startTimestamp ?? $0) }
     }
   }
 

@@ -39,6 +39,7 @@ extension Session {
             reason: stopReason ?? "The session was stopped before its container was started.")
         case .failed(let sentence): return .failed(reason: sentence)
         case .noShell: return .noShell(metadata.image)
+        case .timedOut: return .timedOut(code: nil)
         case .notFetched(let sentence):
           // As a clone that fails in the container.
           return .setupFailed(code: SetupScript.failureCode, reason: sentence)
@@ -59,6 +60,8 @@ extension Session {
     case stopped
     case failed(String)
     case noShell
+    /// Its timeout was over before it had a container.
+    case timedOut
     case notFetched(String)
   }
 
@@ -141,7 +144,8 @@ extension Session {
   }
 
   /// What is to be cloned, as it is on the remote now; nil where the container asks the remote itself. A stop does not
-  /// wait for git, which goes on only for others.
+  /// wait for git, which goes on only for others. Nor does the session's timeout: what hung in the container would not
+  /// outlast it either. It counts anew from the release.
   private func fetchRepository(
     for profile: Profile, _ arrival: Mirrors.Arrival?
   ) async throws(Interruption) -> String? {
@@ -152,7 +156,17 @@ extension Session {
     enter(.fetch)
     let answers = Inbox<Result<String, MirrorFailure>>(capacity: 1)
     onStop = { [session = id.description] in mirrors.abandon(session) }
-    defer { onStop = nil }
+    var isOverdue = false
+    let timeout = facts.timeoutNanoseconds.map { nanoseconds in
+      Timer(after: .nanoseconds(nanoseconds)) { [session = id.description] in
+        isOverdue = true
+        mirrors.abandon(session)
+      }
+    }
+    defer {
+      onStop = nil
+      timeout?.cancel()
+    }
     let token = invocation?.cloneToken
     invocation?.cloneToken = nil
     Loop.spawn { [repository, session = id.description] in
@@ -169,6 +183,7 @@ extension Session {
     switch await answers.next() {
     case .success(let path): return path
     case .failure where stopRequested: throw .stopped
+    case .failure where isOverdue: throw .timedOut
     case .failure(let error): throw .notFetched("could not clone \(repository): \(error)")
     }
   }
@@ -181,7 +196,7 @@ extension Session {
       Loop.spawn { Checkpoint.midLaunch.pass() }
     #endif
     do throws(LaunchFailure) {
-      try await host.containers.launch(containerLaunch(profile, image, mirror))
+      try await host.containers.launch { self.containerLaunch(profile, image, mirror) }
     } catch {
       switch error {
       case .noShell: throw .noShell
@@ -365,7 +380,11 @@ extension Session {
 
   /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
   private func judgeWhetherLeft() {
-    if isWritten, holdsEnvelope, phase == .setup || phase == .command { canBeLeft = true }
+    guard isWritten, holdsEnvelope, phase == .setup || phase == .command else { return }
+    // A descriptor less for as long as the session lives.
+    envelope?.close()
+    envelope = nil
+    canBeLeft = true
   }
 
   /// So that the next daemon ends it, too, should this one end before the session does.

@@ -61,7 +61,7 @@ extension Session {
       metadata.exitCode = conclusion.exitCode
       metadata.signal = conclusion.signal
       metadata.error = conclusion.reason
-      metadata.phases[metadata.phases.count - 1].endTimestamp = Loop.wallClock
+      metadata.endPhase(at: Loop.wallClock)
       try await host.worker.run { [record, metadata] () throws(AuditError) in try record.publish(metadata) }
       Checkpoint.published.pass()
       return nil

@@ -218,6 +218,7 @@ extension EndToEnd {
       let server = try SilentServer()
       var profile = gate.profile
       profile.repository = server.url
+      profile.repositoryCache = false
       // Most of it still waits in the daemon while the clone hangs.
       let (names, secrets) = Self.largeCredentials
       profile.credentials = names.map { ($0, $0) }

@@ -116,7 +116,8 @@ struct ContainersTests {
   func launches() async throws {
     let fixture = try await Fixture("echo $digits")
     defer { fixture.scratch.remove() }
-    try await fixture.containers.launch(try launch())
+    let launch = try launch()
+    try await fixture.containers.launch { launch }
     #expect(try fixture.podman.calls(of: "run").count == 1)
   }
 
@@ -135,7 +136,8 @@ struct ContainersTests {
   @Loop func launchFails(_ body: String, _ expected: LaunchFailure) async throws {
     let fixture = try await Fixture(body)
     defer { fixture.scratch.remove() }
-    await #expect(throws: expected) { try await fixture.containers.launch(try launch()) }
+    let launch = try launch()
+    await #expect(throws: expected) { try await fixture.containers.launch { launch } }
   }
 
   @Test("only this daemon's containers are listed, with how they stand") @Loop
@@ -213,7 +215,7 @@ struct ContainersTests {
     defer { fixture.scratch.remove() }
     let launches = try (0..<Containers.processLimit).map { _ in
       let launch = try launch()
-      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
+      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch { launch } } }
     }
     try await fixture.podman.wait(for: Containers.processLimit)
     #expect(try await fixture.containers.exit(of: name(1))?.code == 7)
