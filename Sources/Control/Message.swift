@@ -7,7 +7,7 @@ public enum Build {
   /// The version of agentd, as `agentd --version` prints it.
   public static let version = "0.1.0"
   /// Raised with every change of a message.
-  static let protocolVersion = 3
+  static let protocolVersion = 4
 }
 
 /// What a client asks for: one line each.
@@ -77,12 +77,15 @@ public struct AcceptedSession: Codable, Sendable, Equatable {
   public var record: String
   /// The file that its output is written to, in podman's k8s-file format.
   public var consoleLog: String
+  /// How many others wait before it; nil when it does not wait for its turn.
+  public var queuedBehind: Int?
 
   /// All fields.
-  public init(id: String, record: String, consoleLog: String) {
+  public init(id: String, record: String, consoleLog: String, queuedBehind: Int? = nil) {
     self.id = id
     self.record = record
     self.consoleLog = consoleLog
+    self.queuedBehind = queuedBehind
   }
 }
 
@@ -141,10 +144,13 @@ public struct LiveSession: Codable, Sendable, Equatable {
   public var repository: String
   /// Whether the profile's schedule began it.
   public var isScheduled: Bool
+  /// Which of those it is that wait for their turn, 1 for the next; nil when it does not wait.
+  public var queuePosition: Int?
 
   /// All fields.
   public init(
-    id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String, isScheduled: Bool
+    id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String,
+    isScheduled: Bool, queuePosition: Int? = nil
   ) {
     self.id = id
     self.profile = profile
@@ -152,6 +158,7 @@ public struct LiveSession: Codable, Sendable, Equatable {
     self.ageMilliseconds = ageMilliseconds
     self.repository = repository
     self.isScheduled = isScheduled
+    self.queuePosition = queuePosition
   }
 }
 

@@ -53,6 +53,23 @@ struct Intake {
     )
   }
 
+  /// What a session that waited is begun with. Its secrets are read now, from the daemon's environment as it is: they are
+  /// nowhere while it waits.
+  func invocation(of session: Session) throws(SessionRefusal) -> Invocation {
+    let order = try session.order()
+    let sources =
+      order.profile.credentials.map(\.source) + [order.profile.repositoryTokenSource].compactMap(\.self)
+    // What the configuration does not know to be a secret is in podman's environment.
+    for source in sources where !configuration.secretVariables.contains(source) {
+      throw SessionRefusal(
+        "Profile \(order.profile.name): the configuration has changed while the session was queued, and \(source) is no "
+          + "source of a credential any more. Run it again.")
+    }
+    return Invocation(
+      profile: order.profile, repository: order.repository, workUnit: order.workUnit, timeout: nil,
+      envelope: try envelope(for: order.profile, repository: order.repository, workUnit: order.workUnit))
+  }
+
   private func timeout(_ milliseconds: UInt64?) throws(SessionRefusal) -> Duration? {
     guard let milliseconds else { return nil }
     guard milliseconds > 0, milliseconds <= Self.timeoutLimit.wholeMilliseconds else {

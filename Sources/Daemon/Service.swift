@@ -12,8 +12,6 @@ internal import Sessions
 /// One daemon from its start to its end.
 @Loop
 public final class Service {
-  /// Sessions at once. Each holds some descriptors and, while it starts or ends, a share of podman.
-  static let sessionLimit = 1000
   /// How long a start waits for what earlier daemons' dead sessions have left to be removed and sealed. What takes
   /// longer goes on beside everything else.
   private static let recoveryPatience: Duration = .seconds(10)
@@ -32,7 +30,7 @@ public final class Service {
   public nonisolated static let signals = endingSignals + [handOverSignal]
 
   /// How the daemon ends.
-  private enum Leaving {
+  enum Leaving {
     /// Not yet.
     case no
     /// When all sessions have ended.
@@ -50,15 +48,19 @@ public final class Service {
   private let supervisor: Supervisor
   private let stopping = Latch()
   private let idle = Latch()
-  private var sessions: [SessionID: Session] = [:] {
+  private(set) var sessions: [SessionID: Session] = [:] {
     didSet { supervisor.sessions = sessions.count }
   }
+  /// Which of them live and which wait for their turn.
+  var admission: Admission<SessionID>
+  /// Prepares those whose turn has come; nil before the daemon serves.
+  private(set) var intake: Intake?
   /// Requests that may still become sessions.
   private var beginning = 0
   /// Answers to clients that wait for a session's end, on their way.
   private var replying = 0
   private let followers: Followers
-  private var leaving = Leaving.no
+  private(set) var leaving = Leaving.no
   /// How long podman may take; a test may have less patience.
   var deadlines = Containers.Deadlines()
   private var instance: Instance?
@@ -78,6 +80,8 @@ public final class Service {
     self.environment = environment
     self.sealCommand = sealCommand
     followers = Followers(configuration)
+    let capacity = configuration.daemon.capacity
+    admission = Admission(limit: capacity.sessions, queueLimit: capacity.queue)
     supervisor = Supervisor(environment: environment, log: log)
   }
 
@@ -157,11 +161,14 @@ public final class Service {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
     supervisor.enter(.serving)
+    intake = Intake(configuration: configuration, worker: worker)
+    advance()
     await stopping.wait()
     supervisor.enter(leaving == .handingOver ? .handingOver : .draining)
     server.stopAccepting()
     if leaving == .draining {
       log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+      endQueue()
     }
     openWhenIdle()
     await idle.wait()
@@ -202,7 +209,8 @@ public final class Service {
     let withheld = configuration.secretVariables.union(Supervisor.variables)
     let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
     let containers = Containers(
-      podman: Podman(executable: podman), environment: words, worker: worker, deadlines: deadlines)
+      podman: Podman(executable: podman), environment: words, worker: worker,
+      processLimit: configuration.daemon.capacity.podmanProcesses, deadlines: deadlines)
     do throws(EngineError) {
       try await containers.probe()
     } catch {
@@ -221,9 +229,15 @@ public final class Service {
       throw StartFailure(error.description)
     }
     let settled = Latch()
-    var unsettled = recovered.count { !$0.goesOn }
+    let intake = Intake(configuration: configuration, worker: host.worker)
+    var unsettled = recovered.count { !$0.goesOn && !$0.isQueued }
     for found in recovered {
+      guard !found.isQueued else {
+        requeue(found.session, intake)
+        continue
+      }
       add(found.session)
+      admission.adopt(found.session.id, .live)
       Loop.spawn {
         await self.live(found.session)
         guard !found.goesOn else { return }
@@ -294,9 +308,13 @@ public final class Service {
     }
   }
 
-  private func add(_ session: Session) {
+  func add(_ session: Session) {
     sessions[session.id] = session
     session.onReleased = { [weak self] in self?.openWhenIdle() }
+    session.onVacated = { [weak self, id = session.id] in
+      self?.admission.vacate(id)
+      self?.advance()
+    }
   }
 
   // MARK: Requests
@@ -307,7 +325,9 @@ public final class Service {
     case .stop(let id): await connection.send(stop(id))
     case .follow(let id):
       replying += 1
-      await followers.follow(id, from: connection, on: host.worker) { self.sessions[$0]?.record }
+      await followers.follow(id, from: connection, on: host.worker) { id in
+        self.sessions[id].map { self.accepted($0) }
+      }
       replying -= 1
       openWhenIdle()
     case .list: await connection.send(.sessions(sessions: list()))
@@ -318,19 +338,8 @@ public final class Service {
     guard let id = SessionID(id), let session = sessions[id] else {
       return .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
     }
-    session.stop()
+    end(session)
     return .done
-  }
-
-  private func list() -> [LiveSession] {
-    let now = Loop.now
-    return sessions.values.sorted { ($0.accepted, $0.id.description) < ($1.accepted, $1.id.description) }.map
-    {
-      LiveSession(
-        id: $0.id.description, profile: $0.profile, phase: $0.phase.rawValue,
-        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.repository,
-        isScheduled: $0.isScheduled)
-    }
   }
 
   private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
@@ -338,9 +347,9 @@ public final class Service {
     // From now on, so that a crowd of others does not end the connection in the middle.
     connection.attach()
     let session: Session
+    let place: Admission<SessionID>.Place
     do throws(SessionRefusal) {
-      session = try await admit(request, on: host)
-      Checkpoint.prepared.pass()
+      (session, place) = try await admit(request, on: host)
     } catch {
       log.warning(
         "agentd.run_rejected",
@@ -351,35 +360,48 @@ public final class Service {
       connection.detach()
       return
     }
-    add(session)
+    welcome(session, place)
     beginning -= 1
     if !request.detach { followers.add(connection, to: session.id) }
-    Loop.spawn { await self.live(session) }
-    await connection.send(.accepted(session: AcceptedSession(session.id.description, session.record)))
+    await connection.send(.accepted(session: accepted(session)))
+    // One that is queued needs no daemon as it is.
+    openWhenIdle()
     if request.detach { connection.detach() }
   }
 
-  private func admit(_ request: InvocationRequest, on host: SessionHost) async throws(SessionRefusal)
-    -> Session
-  {
+  private func admit(
+    _ request: InvocationRequest, on host: SessionHost
+  ) async throws(SessionRefusal) -> (Session, Admission<SessionID>.Place) {
     guard !stopping.isOpen else {
       throw SessionRefusal(
         leaving == .handingOver
           ? "The daemon is handing over to the next one: ask again."
           : "The daemon is stopping: it finishes its sessions and begins none.")
     }
-    guard sessions.count + beginning <= Self.sessionLimit else {
-      throw SessionRefusal("\(Self.sessionLimit) sessions live already: wait for one to end.")
+    guard let place = admission.reserve() else {
+      throw SessionRefusal(
+        "The daemon is full, with \(admission.limit) live and \(admission.queueLimit) queued "
+          + "(daemon.max_sessions, daemon.queue_limit): ask again when one has ended.")
     }
-    let intake = Intake(configuration: configuration, worker: host.worker)
-    let invocation = try await intake.invocation(for: request)
-    Checkpoint.intake.pass()
-    return try await Session.prepare(invocation, on: host)
+    do throws(SessionRefusal) {
+      let intake = Intake(configuration: configuration, worker: host.worker)
+      let invocation = try await intake.invocation(for: request)
+      Checkpoint.intake.pass()
+      let session = try await Session.prepare(invocation, isQueued: place == .queue, on: host)
+      (place == .queue ? Checkpoint.queued : .prepared).pass()
+      return (session, place)
+    } catch {
+      admission.release(place)
+      advance()
+      throw error
+    }
   }
 
-  private func live(_ session: Session) async {
+  func live(_ session: Session) async {
     let conclusion = await session.run()
     sessions[session.id] = nil
+    admission.end(session.id)
+    advance()
     replying += 1
     await followers.tell(FinishedSession(session, conclusion), of: session.id)
     Checkpoint.answered.pass()

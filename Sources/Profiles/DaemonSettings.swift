@@ -1,6 +1,6 @@
-// The [daemon] table: where the daemon listens, keeps its pid file and puts its records.
+// The [daemon] table: where the daemon listens, keeps its pid file and puts its records, and how much it does at once.
 
-/// Where the daemon's own files are. All paths are absolute.
+/// Where the daemon's own files are, and its bounds. All paths are absolute.
 public struct DaemonSettings: Sendable, Equatable {
   /// The Unix socket, at most 107 bytes. Default: `agentd.sock` in `/run/agentd` as root, otherwise in
   /// `$XDG_RUNTIME_DIR/agentd` when that variable is an absolute path, else in `/run/agentd` too.
@@ -10,17 +10,20 @@ public struct DaemonSettings: Sendable, Equatable {
   /// The folder of the audit records. Default: `$XDG_STATE_HOME/tesserine/audit`, or else
   /// `$HOME/.local/state/tesserine/audit` (XDG Base Directory Specification).
   public let auditRoot: String
+  /// How much is done at once.
+  public let capacity: Capacity
 
   /// Settings with these paths, which are taken to be absolute.
-  public init(socketPath: String, pidFile: String, auditRoot: String) {
+  public init(socketPath: String, pidFile: String, auditRoot: String, capacity: Capacity) {
     self.socketPath = socketPath
     self.pidFile = pidFile
     self.auditRoot = auditRoot
+    self.capacity = capacity
   }
 }
 
 extension DaemonSettings {
-  private static let keys = ["socket_path", "pid_file", "audit_root"]
+  private static let keys = ["socket_path", "pid_file", "audit_root"] + Capacity.keys
 
   /// Reads the table; nil after at least one report.
   ///
@@ -43,8 +46,9 @@ extension DaemonSettings {
     if let socket, socket == pid {
       section.report("pid_file", "is the same file as socket_path; give each its own")
     }
-    guard let socket, let pid, let audit else { return nil }
-    self.init(socketPath: socket, pidFile: pid, auditRoot: audit)
+    let capacity = Capacity(section, host: host)
+    guard let socket, let pid, let audit, let capacity else { return nil }
+    self.init(socketPath: socket, pidFile: pid, auditRoot: audit, capacity: capacity)
   }
 
   private static func runtimeDirectory(_ host: Host) -> String {

@@ -22,6 +22,9 @@ struct Check: ParsableCommand {
         socket      \(configuration.daemon.socketPath)
         pid file    \(configuration.daemon.pidFile)
         audit root  \(configuration.daemon.auditRoot)
+        sessions    at most \(configuration.daemon.capacity.sessions) at once, \
+      \(configuration.daemon.capacity.queue) more in the queue
+        podman      at most \(configuration.daemon.capacity.podmanProcesses) processes at once
       """)
     let now = Loop.wallClock
     for profile in configuration.profiles { print("\n" + summary(of: profile, at: now)) }
