@@ -66,7 +66,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
     tests("ReactorTests", ["Reactor", "Time", "TestSupport"]),
     tests("TimeTests", ["Time"]),
-    tests("CronTests", ["Cron", "Time"], exclude: ["agreement.py"]),
+    tests("CronTests", ["Cron", "Time", "TestSupport"], exclude: ["agreement.py"]),
     tests("ProfilesTests", ["Profiles", "Cron", "Time"]),
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
     tests(

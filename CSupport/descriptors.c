@@ -1,10 +1,11 @@
-// eventfd, timerfd, signalfd, inotify, pipes, Unix sockets and clocks, each close-on-exec.
+// eventfd, timerfd, signalfd, inotify, pipes, Unix sockets and clocks, each close-on-exec; and how many processors.
 #define _GNU_SOURCE
 #include "CSupport.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -220,3 +221,12 @@ static int64_t nanoseconds(clockid_t clock) {
 uint64_t agentd_monotonic(void) { return (uint64_t)nanoseconds(CLOCK_MONOTONIC); }
 
 int64_t agentd_realtime(void) { return nanoseconds(CLOCK_REALTIME); }
+
+int agentd_processors(void) {
+  // As large as the kernel may want it: sched_getaffinity(2) refuses a set that is smaller than its own.
+  cpu_set_t sets[8];
+  if (sched_getaffinity(0, sizeof sets, sets) < 0) {
+    return -errno;
+  }
+  return CPU_COUNT_S(sizeof sets, sets);
+}

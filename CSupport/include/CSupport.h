@@ -122,4 +122,6 @@ int agentd_datagram_send(int fd, const void *message, size_t size);
 // The monotonic and the wall clock, in nanoseconds.
 uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);
+// How many processors the calling thread may run on, or -errno.
+int agentd_processors(void);
 #include "audit.h"

@@ -83,12 +83,15 @@ public struct AcceptedSession: Codable, Sendable, Equatable {
   public var record: String
   /// The file that its output is written to, in podman's k8s-file format.
   public var consoleLog: String
+  /// How many others wait before it; nil when it does not wait for its turn.
+  public var queuedBehind: Int?
 
   /// All fields.
-  public init(id: String, record: String, consoleLog: String) {
+  public init(id: String, record: String, consoleLog: String, queuedBehind: Int? = nil) {
     self.id = id
     self.record = record
     self.consoleLog = consoleLog
+    self.queuedBehind = queuedBehind
   }
 }
 
@@ -147,10 +150,13 @@ public struct LiveSession: Codable, Sendable, Equatable {
   public var repository: String
   /// Whether the profile's schedule began it.
   public var isScheduled: Bool
+  /// Which of those it is that wait for their turn, 1 for the next; nil when it does not wait.
+  public var queuePosition: Int?
 
   /// All fields.
   public init(
-    id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String, isScheduled: Bool
+    id: String, profile: String, phase: String, ageMilliseconds: UInt64, repository: String,
+    isScheduled: Bool, queuePosition: Int? = nil
   ) {
     self.id = id
     self.profile = profile
@@ -158,6 +164,7 @@ public struct LiveSession: Codable, Sendable, Equatable {
     self.ageMilliseconds = ageMilliseconds
     self.repository = repository
     self.isScheduled = isScheduled
+    self.queuePosition = queuePosition
   }
 }
 

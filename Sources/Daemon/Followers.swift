@@ -10,13 +10,16 @@ internal import Sessions
 @Loop
 final class Followers {
   /// How many answers may be owed when one more wants to follow. After a restart each session's own client does.
-  static let limit = 2 * Service.sessionLimit
+  let limit: Int
 
   private let configuration: Configuration
   private var waiting: [SessionID: [Connection]] = [:]
   private var count = 0
 
-  init(_ configuration: Configuration) { self.configuration = configuration }
+  init(_ configuration: Configuration) {
+    self.configuration = configuration
+    limit = 2 * (configuration.daemon.capacity.sessions + configuration.daemon.capacity.queue)
+  }
 
   /// A client, already attached, waits for a session that lives.
   func add(_ connection: Connection, to session: SessionID) {
@@ -40,7 +43,7 @@ final class Followers {
 
   /// Answers a request to follow: a session that lives by `live`, its record, or one that has ended.
   func follow(
-    _ id: String, from connection: Connection, on worker: Worker, live: @Loop (SessionID) -> Record?
+    _ id: String, from connection: Connection, on worker: Worker, live: @Loop (SessionID) -> AcceptedSession?
   ) async {
     // From now on, so that a crowd of others does not end the connection in the middle.
     connection.attach()
@@ -56,25 +59,25 @@ final class Followers {
 
   /// Lets a client wait for a session that lives, or refuses; false when there is none with this id.
   private func attach(
-    _ connection: Connection, to text: String, _ live: @Loop (SessionID) -> Record?
+    _ connection: Connection, to text: String, _ live: @Loop (SessionID) -> AcceptedSession?
   ) async -> Bool {
-    guard let id = SessionID(text), let record = live(id) else { return false }
+    guard let id = SessionID(text), let session = live(id) else { return false }
     guard hasRoom() else {
-      await connection.send(.busy(reason: "\(Self.limit) clients follow sessions already: end one."))
+      await connection.send(.busy(reason: "\(limit) clients follow sessions already: end one."))
       connection.detach()
       return true
     }
     add(connection, to: id)
-    await connection.send(.accepted(session: AcceptedSession(text, record)))
+    await connection.send(.accepted(session: session))
     return true
   }
 
   private func hasRoom() -> Bool {
-    guard count >= Self.limit else { return true }
+    guard count >= limit else { return true }
     // Those that have gone make room.
     waiting = waiting.mapValues { $0.filter { !$0.isClosed } }.filter { !$0.value.isEmpty }
     count = waiting.values.reduce(0) { $0 + $1.count }
-    return count < Self.limit
+    return count < limit
   }
 
   /// The answers to who follows a session that does not live, by its record.

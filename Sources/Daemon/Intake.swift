@@ -45,16 +45,40 @@ struct Intake {
     if case .some(.none) = scheduledFor {
       throw SessionRefusal("The scheduled time is not an RFC 3339 time: see to the client that sent it.")
     }
-    let token = try cloneToken(for: profile, repository: repository)
-    // Where git fetches on the host, the container never sees the token.
-    let envelope = try envelope(
-      for: profile, repository: repository, workUnit: workUnit,
-      cloneToken: profile.repositoryCache ? nil : token)
     try await requireFiles(of: profile)
+    return try invocation(
+      profile, repository, workUnit, timeout: try timeout(request.timeoutMilliseconds),
+      scheduledFor: scheduledFor ?? nil)
+  }
+
+  /// What a session that waited is begun with. Its secrets are read now, from the daemon's environment as it is: they are
+  /// nowhere while it waits.
+  func invocation(of session: Session) throws(SessionRefusal) -> Invocation {
+    let order = try session.order()
+    let sources =
+      order.profile.credentials.map(\.source) + [order.profile.repositoryTokenSource].compactMap(\.self)
+    // What the configuration does not know to be a secret is in podman's environment.
+    for source in sources where !configuration.secretVariables.contains(source) {
+      throw SessionRefusal(
+        "Profile \(order.profile.name): the configuration has changed while the session was queued, and \(source) is no "
+          + "source of a credential any more. Run it again.")
+    }
+    return try invocation(
+      order.profile, order.repository, order.workUnit, timeout: nil, scheduledFor: nil)
+  }
+
+  /// Puts an invocation together with its secrets. Where git fetches on the host, the container never sees the token.
+  private func invocation(
+    _ profile: Profile, _ repository: RepositoryURL, _ workUnit: WorkUnit?, timeout: Duration?,
+    scheduledFor: Timestamp?
+  ) throws(SessionRefusal) -> Invocation {
+    let token = try cloneToken(for: profile, repository: repository)
+    let isMirrored = profile.repositoryCache && configuration.hasMirrors
     return Invocation(
-      profile: profile, repository: repository, workUnit: workUnit,
-      timeout: try timeout(request.timeoutMilliseconds), scheduledFor: scheduledFor ?? nil,
-      cloneToken: profile.repositoryCache ? token : nil, envelope: envelope)
+      profile: profile, repository: repository, workUnit: workUnit, timeout: timeout,
+      scheduledFor: scheduledFor, cloneToken: isMirrored ? token : nil,
+      envelope: try envelope(
+        for: profile, repository: repository, workUnit: workUnit, cloneToken: isMirrored ? nil : token))
   }
 
   private func timeout(_ milliseconds: UInt64?) throws(SessionRefusal) -> Duration? {

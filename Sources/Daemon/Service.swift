@@ -12,8 +12,6 @@ internal import Sessions
 /// One daemon from its start to its end.
 @Loop
 public final class Service {
-  /// Sessions at once. Each holds some descriptors and, while it starts or ends, a share of podman.
-  static let sessionLimit = 10_000
   /// How long a start waits for what earlier daemons' dead sessions have left to be removed and sealed. What takes
   /// longer goes on beside everything else.
   private static let recoveryPatience: Duration = .seconds(10)
@@ -32,7 +30,7 @@ public final class Service {
   public nonisolated static let signals = endingSignals + [handOverSignal]
 
   /// How the daemon ends.
-  private enum Leaving {
+  enum Leaving {
     /// Not yet.
     case no
     /// When all sessions have ended.
@@ -50,15 +48,19 @@ public final class Service {
   private let supervisor: Supervisor
   private let stopping = Latch()
   private let idle = Latch()
-  private var sessions: [SessionID: Session] = [:] {
+  private(set) var sessions: [SessionID: Session] = [:] {
     didSet { supervisor.sessions = sessions.count }
   }
+  /// Which of them live and which wait for their turn.
+  var admission: Admission<SessionID>
+  /// Prepares those whose turn has come; nil before the daemon serves.
+  private(set) var intake: Intake?
   /// Requests that may still become sessions.
   private var beginning = 0
   /// Answers to clients that wait for a session's end, on their way.
   private var replying = 0
   private let followers: Followers
-  private var leaving = Leaving.no
+  private(set) var leaving = Leaving.no
   /// How long podman may take; a test may have less patience.
   var deadlines = Containers.Deadlines()
   private var instance: Instance?
@@ -78,6 +80,8 @@ public final class Service {
     self.environment = environment
     self.sealCommand = sealCommand
     followers = Followers(configuration)
+    let capacity = configuration.daemon.capacity
+    admission = Admission(limit: capacity.sessions, queueLimit: capacity.queue)
     supervisor = Supervisor(environment: environment, log: log)
   }
 
@@ -160,11 +164,14 @@ public final class Service {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
     supervisor.enter(.serving)
+    intake = Intake(configuration: configuration, worker: worker)
+    advance()
     await stopping.wait()
     supervisor.enter(leaving == .handingOver ? .handingOver : .draining)
     server.stopAccepting()
     if leaving == .draining {
       log.info("agentd.draining", metadata: ["sessions": .stringConvertible(sessions.count + beginning)])
+      endQueue()
     }
     openWhenIdle()
     await idle.wait()
@@ -206,7 +213,8 @@ public final class Service {
     let withheld = configuration.secretVariables.union(Supervisor.variables)
     let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
     let containers = Containers(
-      podman: Podman(executable: podman), environment: words, worker: worker, deadlines: deadlines)
+      podman: Podman(executable: podman), environment: words, worker: worker,
+      processLimit: configuration.daemon.capacity.podmanProcesses, deadlines: deadlines)
     do throws(EngineError) {
       try await containers.probe()
     } catch {
@@ -218,7 +226,7 @@ public final class Service {
 
   /// The path of git; nil when each profile does without.
   private func findGit(_ worker: Worker) async throws(StartFailure) -> String? {
-    guard configuration.profiles.contains(where: \.repositoryCache) else { return nil }
+    guard configuration.hasMirrors else { return nil }
     let path = environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
     guard let git = await worker.run({ Executable.find("git", in: path) }) else {
       throw StartFailure(
@@ -263,9 +271,15 @@ public final class Service {
       throw StartFailure(error.description)
     }
     let settled = Latch()
-    var unsettled = recovered.count { !$0.goesOn }
+    let intake = Intake(configuration: configuration, worker: host.worker)
+    var unsettled = recovered.count { !$0.goesOn && !$0.isQueued }
     for found in recovered {
+      guard !found.isQueued else {
+        requeue(found.session, intake)
+        continue
+      }
       add(found.session)
+      admission.adopt(found.session.id, .live)
       Loop.spawn {
         await self.live(found.session)
         guard !found.goesOn else { return }
@@ -338,9 +352,13 @@ public final class Service {
     }
   }
 
-  private func add(_ session: Session) {
+  func add(_ session: Session) {
     sessions[session.id] = session
     session.onReleased = { [weak self] in self?.openWhenIdle() }
+    session.onVacated = { [weak self, id = session.id] in
+      self?.admission.vacate(id)
+      self?.advance()
+    }
   }
 
   // MARK: Requests
@@ -351,7 +369,9 @@ public final class Service {
     case .stop(let id): await connection.send(stop(id))
     case .follow(let id):
       replying += 1
-      await followers.follow(id, from: connection, on: host.worker) { self.sessions[$0]?.record }
+      await followers.follow(id, from: connection, on: host.worker) { id in
+        self.sessions[id].map { self.accepted($0) }
+      }
       replying -= 1
       openWhenIdle()
     case .list: await connection.send(.sessions(sessions: list()))
@@ -362,7 +382,7 @@ public final class Service {
 
   private func stop(_ id: String) -> Reply {
     guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
-    session.stop()
+    end(session)
     return .done
   }
 
@@ -383,17 +403,6 @@ public final class Service {
     .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
   }
 
-  private func list() -> [LiveSession] {
-    let now = Loop.now
-    return sessions.values.sorted { ($0.accepted, $0.id.description) < ($1.accepted, $1.id.description) }.map
-    {
-      LiveSession(
-        id: $0.id.description, profile: $0.profile, phase: $0.phase.rawValue,
-        ageMilliseconds: (now - $0.accepted).wholeMilliseconds, repository: $0.repository,
-        isScheduled: $0.isScheduled)
-    }
-  }
-
   private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
     beginning += 1
     let arrival = host.mirrors?.expect()
@@ -401,9 +410,9 @@ public final class Service {
     // From now on, so that a crowd of others does not end the connection in the middle.
     connection.attach()
     let session: Session
+    let place: Admission<SessionID>.Place
     do throws(SessionRefusal) {
-      session = try await admit(request, on: host)
-      Checkpoint.prepared.pass()
+      (session, place) = try await admit(request, on: host)
     } catch {
       log.warning(
         "agentd.run_rejected",
@@ -414,35 +423,48 @@ public final class Service {
       connection.detach()
       return
     }
-    add(session)
+    welcome(session, place)
     beginning -= 1
     if !request.detach { followers.add(connection, to: session.id) }
-    Loop.spawn { await self.live(session) }
-    await connection.send(.accepted(session: AcceptedSession(session.id.description, session.record)))
+    await connection.send(.accepted(session: accepted(session)))
+    // One that is queued needs no daemon as it is.
+    openWhenIdle()
     if request.detach { connection.detach() }
   }
 
-  private func admit(_ request: InvocationRequest, on host: SessionHost) async throws(SessionRefusal)
-    -> Session
-  {
+  private func admit(
+    _ request: InvocationRequest, on host: SessionHost
+  ) async throws(SessionRefusal) -> (Session, Admission<SessionID>.Place) {
     guard !stopping.isOpen else {
       throw SessionRefusal(
         leaving == .handingOver
           ? "The daemon is handing over to the next one: ask again."
           : "The daemon is stopping: it finishes its sessions and begins none.")
     }
-    guard sessions.count + beginning <= Self.sessionLimit else {
-      throw SessionRefusal("\(Self.sessionLimit) sessions live already: wait for one to end.")
+    guard let place = admission.reserve() else {
+      throw SessionRefusal(
+        "The daemon is full, with \(admission.limit) live and \(admission.queueLimit) queued "
+          + "(daemon.max_sessions, daemon.queue_limit): ask again when one has ended.")
     }
-    let intake = Intake(configuration: configuration, worker: host.worker)
-    let invocation = try await intake.invocation(for: request)
-    Checkpoint.intake.pass()
-    return try await Session.prepare(invocation, on: host)
+    do throws(SessionRefusal) {
+      let intake = Intake(configuration: configuration, worker: host.worker)
+      let invocation = try await intake.invocation(for: request)
+      Checkpoint.intake.pass()
+      let session = try await Session.prepare(invocation, isQueued: place == .queue, on: host)
+      (place == .queue ? Checkpoint.queued : .prepared).pass()
+      return (session, place)
+    } catch {
+      admission.release(place)
+      advance()
+      throw error
+    }
   }
 
-  private func live(_ session: Session) async {
+  func live(_ session: Session) async {
     let conclusion = await session.run()
     sessions[session.id] = nil
+    admission.end(session.id)
+    advance()
     replying += 1
     await followers.tell(FinishedSession(session, conclusion), of: session.id)
     Checkpoint.answered.pass()

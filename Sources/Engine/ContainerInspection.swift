@@ -82,7 +82,7 @@ extension Containers {
 
   /// One that goes away between the list and the question makes podman fail, after it has told of the others.
   private func inspect(_ names: [ContainerName]) async throws(EngineError) -> [ContainerInspection] {
-    let result = try await ask(podman.inspect(names)) {
+    let result = try await ask(podman.inspect(names), about: Self.everything) {
       Self.text($0.standardError).contains("no such container")
     }
     return ContainerInspection.parse(Self.text(result.standardOutput))

@@ -1,5 +1,6 @@
 // Runs podman as a child process, a few at a time, each with a deadline.
 
+internal import Glibc
 public import Reactor
 
 /// podman did not do what it was asked. One clause that reads on after what was asked.
@@ -19,16 +20,14 @@ public struct EngineError: Error, Sendable, CustomStringConvertible {
 /// The containers and images of one podman, as this daemon uses them.
 @Loop
 public final class Containers {
-  /// podman processes at once. More of them only contend for podman's locks: 60 at once finish fewer sessions a
-  /// second than 4 at once, at 35 MB each.
-  public static let processLimit = 4
   /// How often a question is asked that podman failed to answer: it may have been killed for want of memory, or its
   /// database was locked.
   private static let attemptLimit = 3
   private static let attemptPause: Duration = .milliseconds(200)
+  /// What a question is about that is about no image and no profile.
+  static let everything = ""
 
-  /// How long podman may take, by what it is asked for. What takes longer hangs: it is killed and has failed, and those
-  /// who wait for its place among ``processLimit`` go on.
+  /// How long podman may take, by what it is asked for. What takes longer hangs: it is killed and has failed.
   public struct Deadlines: Sendable {
     /// For a launch. podman needs a tenth of a second, under load some seconds, and a copy of the whole image where its
     /// storage driver is vfs; and a launch that was killed is a session lost, because it must not be repeated.
@@ -37,6 +36,12 @@ public final class Containers {
     public var question: Duration = .seconds(30)
     /// For a removal of up to 64 containers. One needs a twentieth of a second, and more where many files go.
     public var removal: Duration = .seconds(60)
+    /// For a launch that is not wanted any more, from when that is said. One that works is let come to its end, because
+    /// of one that is killed in the middle there is something left to end.
+    public var withdrawnLaunch: Duration = .seconds(5)
+    /// For anything, until others go on as if it were not there. Long for podman under load, so that a busy machine does
+    /// not get more of them to do at once.
+    public var patience: Duration = .seconds(5)
 
     /// The deadlines of a daemon.
     public init() {}
@@ -46,7 +51,7 @@ public final class Containers {
   let worker: Worker
   let deadlines: Deadlines
   private let environment: [String]
-  private let gate = Semaphore(permits: processLimit)
+  private let gate: Gate
   private var running: [ObjectIdentifier: Child] = [:]
   private lazy var removals = Removals(self)
   private lazy var imageStore = Images(self)
@@ -55,9 +60,14 @@ public final class Containers {
   ///   - podman: the program, by its absolute path.
   ///   - environment: its whole environment, as NAME=value. It must hold no secret of any profile.
   ///   - worker: for what waits for a disk.
+  ///   - processLimit: how many podman processes at once. More than a few only contend for podman's locks, at 35 MB each.
   ///   - deadlines: how long podman may take.
-  public init(podman: Podman, environment: [String], worker: Worker, deadlines: Deadlines = Deadlines()) {
+  public init(
+    podman: Podman, environment: [String], worker: Worker, processLimit: Int,
+    deadlines: Deadlines = Deadlines()
+  ) {
     self.podman = podman
+    gate = Gate(permits: processLimit, patience: deadlines.patience)
     self.deadlines = deadlines
     self.environment = environment
     self.worker = worker
@@ -65,7 +75,7 @@ public final class Containers {
 
   /// Asks podman where its store is, which also shows whether podman works at all.
   public func probe() async throws(EngineError) {
-    let output = try await answer(podman.store)
+    let output = try await answer(podman.store, about: Self.everything)
     guard let store = Store(parsing: output) else {
       throw EngineError(
         description: "podman info printed something that is not understood: \(output.prefix(200))")
@@ -76,16 +86,22 @@ public final class Containers {
   /// Starts a container and returns when it runs. Never repeated: where podman was killed, nobody knows how far it came,
   /// and what it left is the caller's to remove.
   ///
-  /// - Parameter launch: asked for what to start when its turn has come: many may wait, and its words are kilobytes.
-  public func launch(_ launch: @Loop () -> ContainerLaunch) async throws(LaunchFailure) {
+  /// - Parameters:
+  ///   - withdrawal: takes the launch back: at once while it waits for its turn, and where podman hangs by killing it.
+  ///   - launch: asked for what to start when its turn has come: many may wait, and its words are kilobytes.
+  public func launch(
+    _ name: ContainerName, unless withdrawal: Withdrawal? = nil, _ launch: @Loop () -> ContainerLaunch
+  ) async throws(LaunchFailure) {
+    let lane = Gate.Lane.launches(profile: name.profile)
+    guard let permit = await gate.permit(in: lane, unless: withdrawal) else { throw .withdrawn }
     let result: CommandResult
     do throws(EngineError) {
-      result = try await gate.withPermit { () async throws(EngineError) in
-        try await runOutsideGate(podman.run(launch()), deadline: deadlines.launch)
-      }
+      result = try await run(
+        podman.run(launch()), permit, deadline: deadlines.launch, unless: withdrawal)
     } catch {
       throw .other(error.description)
     }
+    if withdrawal?.isRequested == true, result.status == .signaled(SIGKILL) { throw .killed }
     guard !result.timedOut else {
       throw .other("it took longer than \(deadlines.launch.components.seconds) s and was killed")
     }
@@ -112,7 +128,9 @@ public final class Containers {
   /// How a container ended, for kernels that do not tell. nil when podman knows no such container.
   public func exit(of name: ContainerName) async throws(EngineError) -> ContainerExit? {
     let arguments = podman.containerExit(name)
-    let result = try await ask(arguments) { Self.text($0.standardError).contains("no such container") }
+    let result = try await ask(arguments, about: name.profile) {
+      Self.text($0.standardError).contains("no such container")
+    }
     guard result.succeeded else { return nil }
     guard let exit = ContainerExit(parsing: Self.text(result.standardOutput)) else {
       throw EngineError(description: "podman inspect printed something that is not understood")
@@ -125,61 +143,110 @@ public final class Containers {
     guard let prefix = ContainerName.prefix(daemon: daemon) else {
       preconditionFailure("a daemon's id has 8 hex digits")
     }
-    return ListedContainer.parse(try await answer(podman.list(prefix: prefix)), daemon: daemon)
+    let output = try await answer(podman.list(prefix: prefix), about: Self.everything)
+    return ListedContainer.parse(output, daemon: daemon)
   }
 
   /// Runs a program as root of the user namespace in which this user's containers live.
   public func unshare(_ words: [String], deadline: Duration) async throws(EngineError) -> CommandResult {
-    try await run(podman.unshare(words), deadline: deadline)
+    try await run(podman.unshare(words), in: .unshare, deadline: deadline)
   }
+
+  /// How many podman processes run.
+  var processes: Int { running.count }
 
   /// Ends what still runs although nobody waits for it, a pull whose sessions were stopped.
   public func close() async {
-    for child in running.values {
-      child.kill()
-      _ = await child.wait()
-    }
+    let children = Array(running.values)
+    for child in children { child.kill() }
+    for child in children { _ = await child.wait() }
   }
 
   // MARK: Running podman
 
   /// Runs podman when its turn comes.
   func run(
-    _ arguments: [String], deadline: Duration, captureLimit: Int = 1 << 20
+    _ arguments: [String], in lane: Gate.Lane, deadline: Duration, captureLimit: Int = 1 << 20
   ) async throws(EngineError) -> CommandResult {
-    try await gate.withPermit { () async throws(EngineError) in
-      try await runOutsideGate(arguments, deadline: deadline, captureLimit: captureLimit)
+    guard let permit = await gate.permit(in: lane) else {
+      preconditionFailure("what nobody can withdraw is not withdrawn")
     }
+    return try await run(arguments, permit, deadline: deadline, captureLimit: captureLimit)
+  }
+
+  /// Runs podman on a permit, which is given back when the process has gone. One that was killed and does not go keeps
+  /// its place, so that there are never more of them than the gate says; who waits for it goes on.
+  private func run(
+    _ arguments: [String], _ permit: Gate.Permit, deadline: Duration, captureLimit: Int = 1 << 20,
+    unless withdrawal: Withdrawal? = nil
+  ) async throws(EngineError) -> CommandResult {
+    let child: Child
+    do throws(EngineError) {
+      child = try start(arguments, deadline: deadline, captureLimit: captureLimit)
+    } catch {
+      permit.giveBack()
+      throw error
+    }
+    var grace: Timer?
+    withdrawal?.onRequest = { [deadlines] in
+      grace = Timer(after: deadlines.withdrawnLaunch) { child.kill() }
+    }
+    // It may have been taken back in the moment between the permit and here.
+    if withdrawal?.isRequested == true { withdrawal?.onRequest?() }
+    let result = await outcome(of: child)
+    withdrawal?.onRequest = nil
+    grace?.cancel()
+    if result.isStuck {
+      Loop.spawn {
+        await child.end()
+        permit.giveBack()
+      }
+    } else {
+      permit.giveBack()
+    }
+    return result
   }
 
   /// Runs podman at once, however many others run: for what takes long and waits for others, a pull.
   func runOutsideGate(
     _ arguments: [String], deadline: Duration, captureLimit: Int = 1 << 16
   ) async throws(EngineError) -> CommandResult {
+    await outcome(of: try start(arguments, deadline: deadline, captureLimit: captureLimit))
+  }
+
+  private func start(
+    _ arguments: [String], deadline: Duration, captureLimit: Int
+  ) throws(EngineError) -> Child {
     do throws(SystemError) {
-      let child = try Child(
+      return try Child(
         Command(
           executable: podman.executable, arguments: arguments, environment: environment, deadline: deadline,
           captureLimit: captureLimit))
-      running[ObjectIdentifier(child)] = child
-      defer { running[ObjectIdentifier(child)] = nil }
-      return await child.wait()
     } catch {
       throw EngineError(description: "podman could not be started (\(error))")
     }
   }
 
+  private func outcome(of child: Child) async -> CommandResult {
+    running[ObjectIdentifier(child)] = child
+    defer { running[ObjectIdentifier(child)] = nil }
+    return await child.wait()
+  }
+
   /// Asks podman something, and again where it failed: a question changes nothing. One that hangs is not asked again,
   /// because it has had its time.
   ///
-  /// - Parameter isAnswer: whether a failure is what was to be known.
+  /// - Parameters:
+  ///   - subject: what it is about. Questions about one thing wait for each other, and for no others that hang.
+  ///   - isAnswer: whether a failure is what was to be known.
   /// - Returns: what podman ended with, a success or an answer.
   func ask(
-    _ arguments: [String], isAnswer: (CommandResult) -> Bool = { _ in false }
+    _ arguments: [String], about subject: String, isAnswer: (CommandResult) -> Bool = { _ in false }
   ) async throws(EngineError) -> CommandResult {
     var attempt = 1
     while true {
-      let result = try await run(arguments, deadline: deadlines.question)
+      let result = try await run(
+        arguments, in: .questions(about: subject), deadline: deadlines.question)
       if result.succeeded || (!result.timedOut && isAnswer(result)) { return result }
       guard !result.timedOut, attempt < Self.attemptLimit else { throw Self.failure(of: arguments, result) }
       attempt += 1
@@ -188,8 +255,8 @@ public final class Containers {
   }
 
   /// Asks podman something and returns what it printed; anything but success is an error in its words.
-  func answer(_ arguments: [String]) async throws(EngineError) -> String {
-    Self.text(try await ask(arguments).standardOutput)
+  func answer(_ arguments: [String], about subject: String) async throws(EngineError) -> String {
+    Self.text(try await ask(arguments, about: subject).standardOutput)
   }
 
   static func failure(of arguments: [String], _ result: CommandResult) -> EngineError {

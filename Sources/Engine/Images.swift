@@ -73,7 +73,7 @@ final class Images {
   private func inspect(_ reference: String) async throws(EngineError) -> ImageIdentity? {
     let arguments = containers.podman.inspectImage(reference)
     // podman 4 and 5 use one of these phrases; any other failure says nothing about the image.
-    let result = try await containers.ask(arguments) { result in
+    let result = try await containers.ask(arguments, about: reference) { result in
       let words = Containers.text(result.standardError)
       return ["image not known", "no such image", "failed to find image"].contains { words.contains($0) }
     }

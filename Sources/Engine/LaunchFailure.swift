@@ -11,6 +11,10 @@ public enum LaunchFailure: Error, Sendable, Equatable, CustomStringConvertible {
   case noShell
   /// A container of this name exists.
   case nameInUse
+  /// It was taken back before its turn had come: podman was never asked.
+  case withdrawn
+  /// It was taken back when podman had begun and did not come to an end, so podman was killed.
+  case killed
   /// Anything else, in podman's own last words.
   case other(String)
 
@@ -53,6 +57,8 @@ public enum LaunchFailure: Error, Sendable, Equatable, CustomStringConvertible {
     case .imageMissing: "the image is not in podman's store: pull it or correct base_image"
     case .noShell: "the image has no usable /bin/sh: add one to the profile's base_image"
     case .nameInUse: "a container of this session's name exists already"
+    case .withdrawn: "it was taken back before its turn had come"
+    case .killed: "it was taken back, and podman, which hung, was killed"
     case .other(let sentence): "podman could not start the container: \(sentence)"
     }
   }

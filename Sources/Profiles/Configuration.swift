@@ -18,6 +18,9 @@ public struct Configuration: Sendable {
     profiles.first { $0.name == name }
   }
 
+  /// Whether any profile's sessions clone from a mirror on the host.
+  public var hasMirrors: Bool { profiles.contains(where: \.repositoryCache) }
+
   /// The names of all environment variables that hold secrets: the sources of every profile's
   /// credentials and clone token.
   public var secretVariables: Set<String> {

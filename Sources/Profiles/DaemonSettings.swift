@@ -1,6 +1,7 @@
-// The [daemon] table: where the daemon listens, keeps its pid file, puts its records and keeps its mirrors.
+// The [daemon] table: where the daemon listens, keeps its pid file, puts its records and keeps its mirrors, and how much it
+// does at once.
 
-/// Where the daemon's own files are. All paths are absolute.
+/// Where the daemon's own files are, and its bounds. All paths are absolute.
 public struct DaemonSettings: Sendable, Equatable {
   /// The Unix socket, at most 107 bytes. Default: `agentd.sock` in `/run/agentd` as root, otherwise in
   /// `$XDG_RUNTIME_DIR/agentd` when that variable is an absolute path, else in `/run/agentd` too.
@@ -15,25 +16,29 @@ public struct DaemonSettings: Sendable, Equatable {
   public let cacheRoot: String
   /// How long a mirror is kept that no session has asked for.
   public let cacheMaxAge: Duration
+  /// How much is done at once.
+  public let capacity: Capacity
 
-  /// How long that is unless it is set.
+  /// How long a mirror is kept unless it is set.
   public static let standardCacheMaxAge: Duration = .seconds(30 * 86400)
 
   /// Settings with these paths, which are taken to be absolute.
   public init(
     socketPath: String, pidFile: String, auditRoot: String, cacheRoot: String = "/var/cache/agentd",
-    cacheMaxAge: Duration = standardCacheMaxAge
+    cacheMaxAge: Duration = standardCacheMaxAge, capacity: Capacity
   ) {
     self.socketPath = socketPath
     self.pidFile = pidFile
     self.auditRoot = auditRoot
     self.cacheRoot = cacheRoot
     self.cacheMaxAge = cacheMaxAge
+    self.capacity = capacity
   }
 }
 
 extension DaemonSettings {
-  private static let keys = ["socket_path", "pid_file", "audit_root", "cache_root", "cache_max_age"]
+  private static let keys =
+    ["socket_path", "pid_file", "audit_root", "cache_root", "cache_max_age"] + Capacity.keys
 
   /// Reads the table; nil after at least one report.
   ///
@@ -58,9 +63,11 @@ extension DaemonSettings {
     if let socket, socket == pid {
       section.report("pid_file", "is the same file as socket_path; give each its own")
     }
-    guard let socket, let pid, let audit, let cache, let maxAge else { return nil }
+    let capacity = Capacity(section, host: host)
+    guard let socket, let pid, let audit, let cache, let maxAge, let capacity else { return nil }
     self.init(
-      socketPath: socket, pidFile: pid, auditRoot: audit, cacheRoot: cache, cacheMaxAge: maxAge)
+      socketPath: socket, pidFile: pid, auditRoot: audit, cacheRoot: cache, cacheMaxAge: maxAge,
+      capacity: capacity)
   }
 
   private static func runtimeDirectory(_ host: Host) -> String {

@@ -13,6 +13,10 @@ public struct Host: Sendable {
   public var workingDirectory: String
   /// Whether a file of any kind exists at an absolute path.
   public var exists: @Sendable (String) -> Bool
+  /// How many processors this process may use, at least 1.
+  public var cores: Int
+  /// The machine's memory in bytes.
+  public var memory: UInt64
   /// The moment that schedules are looked at from.
   public var now: Timestamp
   /// Reads a zone by its name, or the local one of this process for nil. It is asked once for each.
@@ -21,13 +25,15 @@ public struct Host: Sendable {
   /// A host with these properties.
   public init(
     environment: [String: String], effectiveUserID: UInt32, workingDirectory: String,
-    exists: @escaping @Sendable (String) -> Bool, now: Timestamp,
+    exists: @escaping @Sendable (String) -> Bool, cores: Int, memory: UInt64, now: Timestamp,
     zone: @escaping @Sendable (String?) throws(SystemZone.Failure) -> SystemZone
   ) {
     self.environment = environment
     self.effectiveUserID = effectiveUserID
     self.workingDirectory = workingDirectory
     self.exists = exists
+    self.cores = cores
+    self.memory = memory
     self.now = now
     self.zone = zone
   }

@@ -90,6 +90,18 @@ struct Section {
     has(key) ? boolean(key) : standard
   }
 
+  /// The integer at `key`, or `standard` when there is none; nil after a report.
+  func integer(_ key: String, in range: ClosedRange<Int>, otherwise standard: Int) -> Int? {
+    switch table[key] {
+    case .integer(let number) where range.contains(number): return number
+    case .integer(let number):
+      report(key, "must be \(range.lowerBound) to \(range.upperBound), not \(number)")
+    case nil: return standard
+    case .some(let value): report(key, "must be an integer, not \(value.type)")
+    }
+    return nil
+  }
+
   /// The tables of the array at `key`, at most `limit` of them; empty when there is none.
   func sections(_ key: String, limit: Int) -> [Section] {
     guard let value = table[key] else { return [] }

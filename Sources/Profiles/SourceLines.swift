@@ -78,7 +78,7 @@ struct SourceLines {
         if lines[open] == nil { lines[open] = line }
         open.append(.index((counts[open] ?? 1) - 1))
         rest = [:]
-      case .string, .boolean, .other: rest = [:]
+      case .string, .boolean, .integer, .other: rest = [:]
       }
     }
     lines[open] = line

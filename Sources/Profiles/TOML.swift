@@ -7,6 +7,7 @@ import TOMLKit
 indirect enum TOML {
   case string(String)
   case boolean(Bool)
+  case integer(Int)
   case array([TOML])
   case table([String: TOML])
   /// A value of a type that no field has, by that type's name.
@@ -23,6 +24,7 @@ indirect enum TOML {
     switch self {
     case .string: "a string"
     case .boolean: "a boolean"
+    case .integer: "an integer"
     case .array: "an array"
     case .table: "a table"
     case .other(let name): name
@@ -91,7 +93,7 @@ indirect enum TOML {
     case .bool: .boolean(node.bool ?? false)
     case .table: .table(node.table.map { table($0, depth: depth) } ?? [:])
     case .array: .array(depth > 0 ? (node.array?.map { value($0, depth: depth - 1) } ?? []) : [])
-    case .int: .other("an integer")
+    case .int: .integer(node.int ?? 0)
     case .double: .other("a floating-point number")
     case .date: .other("a date")
     case .time: .other("a time")

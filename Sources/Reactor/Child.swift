@@ -18,6 +18,9 @@ public struct Command: Sendable {
   public var captureLimit: Int
   /// The largest file, in bytes, that it and its children may write (RLIMIT_FSIZE); nil for what the daemon may.
   public var fileSizeLimit: UInt64?
+  /// How long the kernel may take to end it once it was killed. A process that waits for a device or a file system that
+  /// does not answer is not ended before that does.
+  public var killPatience: Duration = .seconds(5)
 
   /// - Parameters: as the properties say.
   public init(
@@ -43,6 +46,8 @@ public struct CommandResult: Sendable {
   public let standardError: [UInt8]
   /// Whether it was killed because its deadline had passed.
   public let timedOut: Bool
+  /// Whether it was killed and is still there: it does nothing more, and goes when the kernel lets it.
+  public var isStuck = false
 
   /// Whether it ended by itself with exit code 0.
   public var succeeded: Bool { status == .exited(0) && !timedOut }
@@ -59,6 +64,11 @@ public final class Child {
   private let errorOutput: Capture
   private var status: ExitStatus?
   private var timedOut = false
+  private let killPatience: Duration
+  private var patience: Timer?
+  /// It has ended, or was killed and does not end.
+  private let given = Latch()
+  /// It has ended.
   private let ended = Latch()
 
   /// Starts a command with stdin from /dev/null.
@@ -75,6 +85,7 @@ public final class Child {
     }
     self.output = output
     self.errorOutput = errorOutput
+    killPatience = command.killPatience
     var pid: Int32 = 0
     let pidfd: Descriptor
     do throws(SystemError) {
@@ -128,19 +139,24 @@ public final class Child {
     return Descriptor(owning: pidfd)
   }
 
-  /// How it ended, as soon as it has.
+  /// How it ended, as soon as it has. One that was killed is waited for no longer than the command says.
   public func wait() async -> CommandResult {
-    await ended.wait()
-    guard let status else { preconditionFailure("a child ends with a status") }
+    await given.wait()
     return CommandResult(
-      status: status, standardOutput: output.bytes, standardError: errorOutput.bytes, timedOut: timedOut)
+      status: status ?? .signaled(SIGKILL), standardOutput: output.bytes, standardError: errorOutput.bytes,
+      timedOut: timedOut, isStuck: status == nil)
   }
+
+  /// Returns when it has ended, however long the kernel takes for that.
+  public func end() async { await ended.wait() }
 
   /// Kills the child and its process group at once. `wait` then returns soon.
   public func kill() {
     guard status == nil else { return }
     // The group's number is ours until the child is reaped, which only this class does.
     _ = Glibc.kill(-pid, SIGKILL)
+    guard patience == nil else { return }
+    patience = Timer(after: killPatience) { self.given.open() }
   }
 
   private func expire() {
@@ -157,14 +173,17 @@ public final class Child {
       result == 1, "the reactor is the only reaper, yet a child is gone: \(Errno(rawValue: -result))")
     status = ExitStatus(waitStatus: waitStatus)
     deadline?.cancel()
+    patience?.cancel()
     exitWatch?.close()
     exitWatch = nil
     deadline = nil
+    patience = nil
     pidfd = nil
     // All that the child itself wrote is in the pipes by now. Another holder of their other ends, if it left one
     // behind, is not waited for.
     output.close()
     errorOutput.close()
+    given.open()
     ended.open()
   }
 }

@@ -5,7 +5,7 @@
 public final class Inbox<Message> {
   private let capacity: Int
   private var messages: [Message] = []
-  private var reader: CheckedContinuation<Message, Never>?
+  private var reader: CheckedContinuation<Void, Never>?
 
   /// - Parameter capacity: how many unread messages are kept. A post beyond that traps: who posts is our own code,
   ///   and each source posts a known number of times.
@@ -15,19 +15,21 @@ public final class Inbox<Message> {
 
   /// Hands a message over. Never suspends.
   public func post(_ message: sending Message) {
-    if let reader {
-      self.reader = nil
-      reader.resume(returning: message)
-    } else {
-      precondition(messages.count < capacity, "more messages were posted than their sources can have")
-      messages.append(message)
-    }
+    precondition(messages.count < capacity, "more messages were posted than their sources can have")
+    messages.append(message)
+    reader?.resume()
+    reader = nil
   }
 
   /// The oldest unread message, as soon as there is one. One reader at a time.
   public func next() async -> Message {
-    if !messages.isEmpty { return messages.removeFirst() }
-    precondition(reader == nil, "an inbox has one reader")
-    return await withCheckedContinuation { reader = $0 }
+    while messages.isEmpty {
+      precondition(reader == nil, "an inbox has one reader")
+      await withCheckedContinuation { continuation in
+        // Asked again: a task that prefers no executor has left the loop and come back to it to get here.
+        if messages.isEmpty { reader = continuation } else { continuation.resume() }
+      }
+    }
+    return messages.removeFirst()
   }
 }

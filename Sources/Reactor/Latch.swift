@@ -22,6 +22,9 @@ public final class Latch {
   /// Returns when the latch is open.
   public func wait() async {
     guard !isOpen else { return }
-    await withCheckedContinuation { waiting.append($0) }
+    await withCheckedContinuation { continuation in
+      // Asked again: a task that prefers no executor has left the loop and come back to it to get here.
+      if isOpen { continuation.resume() } else { waiting.append(continuation) }
+    }
   }
 }

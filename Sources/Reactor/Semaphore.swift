@@ -20,7 +20,15 @@ public final class Semaphore {
       free -= 1
     } else {
       // Whoever gives a permit back hands it to the first in line: nobody can overtake.
-      await withCheckedContinuation { waiting.append($0) }
+      await withCheckedContinuation { continuation in
+        // Asked again: a task that prefers no executor has left the loop and come back to it to get here.
+        if free > 0 {
+          free -= 1
+          continuation.resume()
+        } else {
+          waiting.append(continuation)
+        }
+      }
     }
     defer { release() }
     return try await body()

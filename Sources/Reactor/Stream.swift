@@ -125,8 +125,13 @@ public final class Stream {
     // The edge may have come between the call that found nothing and this line.
     guard !self[keyPath: isReady] else { return }
     precondition(self[keyPath: waiter] == nil, "one task reads a stream and one writes it")
-    let timer = patience.map { Timer(after: $0) { self.resume(waiter, .timedOut) } }
-    let error = await withCheckedContinuation { self[keyPath: waiter] = $0 }
+    var timer: Timer?
+    let error = await withCheckedContinuation { (continuation: Waiter) in
+      // Asked again: a task that prefers no executor has left the loop and come back to it to get here.
+      guard !self[keyPath: isReady] else { return continuation.resume(returning: nil) }
+      self[keyPath: waiter] = continuation
+      timer = patience.map { Timer(after: $0) { self.resume(waiter, .timedOut) } }
+    }
     timer?.cancel()
     if let error { throw error }
   }

@@ -12,8 +12,12 @@
 public enum Checkpoint: String, Sendable, CaseIterable {
   /// The request was validated, nothing was made.
   case intake
-  /// Record and private directory are made.
+  /// Record and private directory are made, of a session that begins at once.
   case prepared
+  /// Record and private directory are made, of one that waits for its turn.
+  case queued
+  /// The facts say that it has left the queue.
+  case dequeued
   /// What it is to clone was fetched and lies ready for it; where there is no mirror, only the image was found.
   case fetched
   /// The facts say that podman may have been started, and it was not.

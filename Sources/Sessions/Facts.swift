@@ -17,6 +17,8 @@ struct Facts: Codable, Sendable, Equatable {
 
   /// How far the session has come at least.
   enum Step: String, Codable, Sendable, CaseIterable {
+    /// It waits for its turn: the next daemon lets it go on waiting.
+    case queued
     /// Nothing was started: podman looks for its image at most.
     case prepared
     /// podman may have been started.
@@ -55,6 +57,8 @@ struct Facts: Codable, Sendable, Equatable {
     let mounts: [Mount]
     let credentials: [Credential]
     let repositoryTokenSource: String?
+    /// nil in facts of builds without mirrors.
+    let repositoryCache: Bool?
   }
 
   let version: Int
@@ -84,10 +88,11 @@ struct Facts: Codable, Sendable, Equatable {
 
   /// The facts of a session that was just accepted.
   init(
-    _ invocation: Invocation, containerName: String, record: String, accepted: Instant, metadata: Metadata
+    _ invocation: Invocation, _ step: Step = .prepared, containerName: String, record: String,
+    accepted: Instant, metadata: Metadata
   ) {
     version = Self.currentVersion
-    step = .prepared
+    self.step = step
     profile = Environment(invocation.profile)
     self.containerName = containerName
     self.record = record
@@ -165,7 +170,7 @@ extension Facts {
 }
 
 extension Facts.Environment {
-  fileprivate init(_ profile: Profile) {
+  init(_ profile: Profile) {
     name = profile.name
     baseImage = profile.baseImage
     methodologyDirectory = profile.methodologyDirectory
@@ -173,6 +178,16 @@ extension Facts.Environment {
     mounts = profile.mounts.map { .init(source: $0.source, target: $0.target, isReadOnly: $0.readOnly) }
     credentials = profile.credentials.map { .init(name: $0.name, source: $0.source) }
     repositoryTokenSource = profile.repositoryTokenSource
+    repositoryCache = profile.repositoryCache
+  }
+
+  /// The profile, less what is of no matter once a session of it was accepted.
+  var profile: Profile {
+    Profile(
+      name: name, baseImage: baseImage, methodologyDirectory: methodologyDirectory, command: command,
+      repositoryTokenSource: repositoryTokenSource, repositoryCache: repositoryCache ?? true,
+      mounts: mounts.map { Profiles.Mount(source: $0.source, target: $0.target, readOnly: $0.isReadOnly) },
+      credentials: credentials.map { Profiles.Credential(name: $0.name, source: $0.source) })
   }
 
   private enum CodingKeys: String, CodingKey {
@@ -180,6 +195,7 @@ extension Facts.Environment {
     case baseImage = "base_image"
     case methodologyDirectory = "methodology_dir"
     case repositoryTokenSource = "repo_token_source"
+    case repositoryCache = "repo_cache"
   }
 }
 

@@ -44,6 +44,8 @@ enum Decision: Sendable, Equatable {
   case ends
   /// It has ended like this.
   case finished(Ending)
+  /// It still waits for its turn.
+  case queued
   /// It had not been released, or nobody knows how it ended. The reason is a sentence.
   case interrupted(reason: String)
 
@@ -61,6 +63,7 @@ enum Decision: Sendable, Equatable {
   init(_ findings: Findings) {
     switch findings.step {
     case .ended: self = findings.ending.map { .finished($0) } ?? .interrupted(reason: Self.unknown)
+    case .queued: self = .queued
     case .prepared: self = .interrupted(reason: Self.notStarted)
     case .launching: self = .interrupted(reason: Ending.unreleased)
     case .released: self = Self.afterRelease(findings)

@@ -20,6 +20,8 @@ public struct RecoveredSession: Sendable {
   public let session: Session
   /// Whether its container runs. What is left of the others is only to be removed.
   public let goesOn: Bool
+  /// Whether it still waits for its turn.
+  public let isQueued: Bool
 }
 
 /// Finds the sessions of earlier daemons of one instance. Nothing of another instance is touched: containers go by the
@@ -70,7 +72,10 @@ public struct Recovery {
       traces[id] = nil
     }
     await removeLeftovers(traces, recovered: recovered.count)
-    return recovered.sorted { $0.session.accepted < $1.session.accepted }
+    // In the order in which they were accepted, so that those that wait keep their places.
+    return recovered.sorted {
+      $0.session.facts.acceptedNanoseconds < $1.session.facts.acceptedNanoseconds
+    }
   }
 
   // MARK: Finding
@@ -122,7 +127,7 @@ public struct Recovery {
 
   /// Whether anybody was told of the session. Without a whole record, it was still being prepared.
   private func isAccepted(_ facts: Facts) async -> Bool {
-    guard facts.step == .prepared else { return true }
+    guard facts.step == .prepared || facts.step == .queued else { return true }
     return await host.worker.run {
       let record = Record(path: facts.record)
       guard record.standing == .unmade else { return true }
@@ -166,6 +171,9 @@ public struct Recovery {
     let beginning: Session.Beginning
     switch decision {
     case .goesOn, .ends: beginning = .released(held)
+    case .queued:
+      held.close()
+      beginning = .queued
     case .finished(let ending):
       held.close()
       beginning = .ended(ending, at: await endTime(findings, facts))
@@ -175,7 +183,8 @@ public struct Recovery {
     }
     tell(id, facts, decision)
     let session = Session(host: host, id: id, containerName: name, facts: facts, beginning: beginning)
-    return RecoveredSession(session: session, goesOn: decision == .goesOn)
+    return RecoveredSession(
+      session: session, goesOn: decision == .goesOn, isQueued: decision == .queued)
   }
 
   private func hold(_ container: ContainerInspection?) throws(RecoveryFailure) -> HeldContainer {
@@ -234,6 +243,7 @@ public struct Recovery {
     var details: Logger.Metadata = ["session_id": "\(id)", "profile": "\(facts.metadata.profile)"]
     switch decision {
     case .goesOn: details["how"] = "goes_on"
+    case .queued: details["how"] = "queued"
     case .ends: details["how"] = "finished"
     case .finished(let ending):
       details["how"] = "finished"

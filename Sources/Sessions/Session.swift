@@ -16,6 +16,8 @@ public final class Session {
 
   /// Where its life begins in this daemon.
   enum Beginning {
+    /// It waits for its turn. Nothing of it has been started, and it holds no descriptor and no secret.
+    case queued
     /// Nothing of it has been started.
     case prepared
     /// An earlier daemon released its container, which runs, or ends, or has ended.
@@ -49,6 +51,8 @@ public final class Session {
   var invocation: Invocation?
   /// The FIFO that it is released through, until its container has ended.
   var envelope: Stream?
+  /// Whether podman was asked for its container, by whichever daemon.
+  var isLaunched: Bool
   /// When its container ended; nil for now.
   var endTime: Timestamp?
   /// Whether the envelope has been written, all of it.
@@ -61,6 +65,8 @@ public final class Session {
   }
   /// Called when it can be left.
   public var onReleased: (@Loop () -> Void)?
+  /// Called when its container is removed, or will never be.
+  public var onVacated: (@Loop () -> Void)?
   private(set) var stopRequested: Bool
   private(set) var stopReason: String?
   /// What `stop` interrupts, while there is something to interrupt.
@@ -83,6 +89,11 @@ public final class Session {
     self.beginning = beginning
     self.invocation = invocation
     self.envelope = envelope
+    // What an earlier daemon did is not believed to have been all, so that its sessions have their containers removed.
+    switch beginning {
+    case .queued, .prepared: isLaunched = false
+    case .released, .ended: isLaunched = true
+    }
     record = Record(path: facts.record)
     directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
     // Moments of another run of the machine mean nothing in this one.
@@ -90,6 +101,7 @@ public final class Session {
       facts.bootID == Boot.id ? min(Instant(nanoseconds: facts.acceptedNanoseconds), Loop.now) : Loop.now
     phase = facts.metadata.phases.last.flatMap { SessionPhase(rawValue: $0.name) } ?? .image
     stopRequested = facts.requestedEnd == .stop
+    if case .queued = beginning { canBeLeft = true }
     log = host.log
     log[metadataKey: "session_id"] = "\(id)"
     log[metadataKey: "container_name"] = "\(containerName)"
@@ -98,23 +110,26 @@ public final class Session {
 
   /// Makes the record and the private directory of a new session. When it throws, neither is left.
   ///
+  /// - Parameter isQueued: whether it is to wait for `takeTurn` before it is run.
   /// - Throws: `SessionRefusal`, a sentence for whoever asked.
-  public static func prepare(_ invocation: Invocation, on host: SessionHost) async throws(SessionRefusal)
-    -> Session
-  {
+  public static func prepare(
+    _ invocation: Invocation, isQueued: Bool = false, on host: SessionHost
+  ) async throws(SessionRefusal) -> Session {
     for _ in 0..<collisionLimit {
       let id = SessionID.random()
       guard
         let name = ContainerName(
           daemon: host.daemonID, profile: invocation.profile.name, session: id.description)
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
-      let facts = firstFacts(invocation, id, name, on: host)
+      let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
       let made = await host.worker.run { [auditRoot = host.auditRoot] in make(directory, facts, auditRoot) }
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)
-      case .made(let fifo):
+      case .made(nil):
+        return Session(host: host, id: id, containerName: name, facts: facts, beginning: .queued)
+      case .made(let fifo?):
         let descriptor = Descriptor(owning: fifo)
         do throws(SystemError) {
           let envelope = try Stream(descriptor, .write)
@@ -132,22 +147,25 @@ public final class Session {
   }
 
   private static func firstFacts(
-    _ invocation: Invocation, _ id: SessionID, _ name: ContainerName, on host: SessionHost
+    _ invocation: Invocation, _ isQueued: Bool, _ id: SessionID, _ name: ContainerName,
+    on host: SessionHost
   ) -> Facts {
+    let phase = isQueued ? SessionPhase.queued : .image
     let now = Loop.wallClock
     let metadata = Metadata(
       sessionID: id.description, daemonID: host.daemonID, profile: invocation.profile.name,
       repoURL: invocation.repository.text, workUnit: invocation.workUnit?.text,
       scheduledFor: invocation.scheduledFor, startTimestamp: now, image: invocation.profile.baseImage,
-      phases: [.init(name: SessionPhase.image.rawValue, startTimestamp: now)])
+      phases: [.init(name: phase.rawValue, startTimestamp: now)])
     let record = Record(auditRoot: host.auditRoot, profile: metadata.profile, session: metadata.sessionID)
     return Facts(
-      invocation, containerName: name.description, record: record.path, accepted: Loop.now, metadata: metadata
-    )
+      invocation, isQueued ? .queued : .prepared, containerName: name.description, record: record.path,
+      accepted: Loop.now, metadata: metadata)
   }
 
   private enum Preparation: Sendable {
-    case made(fifo: Int32)
+    /// The FIFO is open, but for a session that waits.
+    case made(fifo: Int32?)
     case collision
     case failed(String)
   }
@@ -156,9 +174,10 @@ public final class Session {
   private nonisolated static func make(
     _ directory: PrivateDirectory, _ facts: Facts, _ auditRoot: String
   ) -> Preparation {
-    let fifo: Descriptor
+    var fifo: Int32?
     do throws(SystemError) {
-      fifo = try directory.create(facts)
+      try directory.create(facts)
+      if facts.step != .queued { fifo = try directory.openEnvelope().release() }
     } catch {
       guard error.errno != .fileExists else { return .collision }
       try? directory.remove()
@@ -167,8 +186,9 @@ public final class Session {
     }
     do throws(AuditError) {
       _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
-      return .made(fifo: fifo.release())
+      return .made(fifo: fifo)
     } catch {
+      if let fifo { _ = Descriptor(owning: fifo) }
       try? directory.remove()
       if case .collision = error { return .collision }
       return .failed("\(error)")

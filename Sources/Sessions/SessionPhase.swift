@@ -2,6 +2,8 @@
 
 /// The steps of a session, in their order.
 public enum SessionPhase: String, Sendable, CaseIterable {
+  /// It waits for others to make room.
+  case queued
   /// Finding the image, pulling it when it is missing.
   case image
   /// git brings the mirror of the repository up to date on the host.

@@ -28,15 +28,16 @@ extension Session {
   /// Brings the session from where it begins to the end of its container.
   func live() async -> Ending {
     switch beginning {
-    case .prepared:
-      log.info("runner.session_started", metadata: ["repository": "\(repository)"])
+    case .queued, .prepared:
       do throws(Interruption) {
+        if case .queued = beginning { try await leaveQueue() }
+        log.info("runner.session_started", metadata: ["repository": "\(repository)"])
         return await supervise(try await start())
       } catch {
         switch error {
         case .stopped:
-          return .failed(
-            reason: stopReason ?? "The session was stopped before its container was started.")
+          let what = phase == .queued ? "while it was queued" : "before its container was started"
+          return .failed(reason: stopReason ?? "The session was stopped \(what).")
         case .failed(let sentence): return .failed(reason: sentence)
         case .noShell: return .noShell(metadata.image)
         case .timedOut: return .timedOut(code: nil)
@@ -63,6 +64,25 @@ extension Session {
     /// Its timeout was over before it had a container.
     case timedOut
     case notFetched(String)
+  }
+
+  /// Brings a session whose turn has come to where one that never waited begins.
+  private func leaveQueue() async throws(Interruption) {
+    canBeLeft = false
+    guard !stopRequested else { throw .stopped }
+    // On disk first, so that what ends a daemon while it starts does not end the next one as well.
+    do throws(SystemError) {
+      try await keep(.prepared)
+      Checkpoint.dequeued.pass()
+      let fifo = try await host.worker.run { [directory] () throws(SystemError) in
+        try directory.openEnvelope().release()
+      }
+      envelope = try Stream(Descriptor(owning: fifo), .write)
+    } catch {
+      throw .failed(Self.unkept(error, "it was not started"))
+    }
+    guard !stopRequested else { throw .stopped }
+    enter(.image)
   }
 
   /// Brings a prepared session to a container that is watched and may be released.
@@ -191,20 +211,33 @@ extension Session {
   private func launch(
     _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
   ) async throws(Interruption) {
+    guard !stopRequested else { throw .stopped }
     // Runs as soon as this task waits: by then podman was started, if its turn had come.
     #if DEBUG
       Loop.spawn { Checkpoint.midLaunch.pass() }
     #endif
+    let withdrawal = Withdrawal()
+    onStop = { withdrawal.request() }
+    defer { onStop = nil }
+    isLaunched = true
     do throws(LaunchFailure) {
-      try await host.containers.launch { self.containerLaunch(profile, image, mirror) }
+      try await host.containers.launch(containerName, unless: withdrawal) {
+        self.containerLaunch(profile, image, mirror)
+      }
     } catch {
       switch error {
+      case .withdrawn:
+        isLaunched = false
+        throw .stopped
       case .noShell: throw .noShell
       case .imageMissing:
         // It was removed since it was found. The next session asks podman again.
         host.containers.forgetImage(metadata.image)
         throw .failed("The image \(metadata.image) was removed while the session began: run it again.")
       case .nameInUse: throw .failed("The container was not started: \(error).")
+      case .killed:
+        await HalfMadeContainers(host: host, log: log).end { $0 == containerName }
+        throw .stopped
       case .other:
         await HalfMadeContainers(host: host, log: log).end { $0 == containerName }
         throw .failed("The container was not started: \(error).")

@@ -30,16 +30,17 @@ extension Session {
     return []
   }
 
-  /// Removes the container and then all of the private directory but the facts.
+  /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
   private func tearDown() async -> String? {
     envelope?.close()
     envelope = nil
     do throws(EngineError) {
-      try await host.containers.remove(containerName)
+      if isLaunched { try await host.containers.remove(containerName) }
     } catch {
       fail("teardown", "\(error)")
       return "The container \(containerName) was not removed (\(error)), so the record stays open."
     }
+    onVacated?()
     Checkpoint.removed.pass()
     await host.mirrors?.release(id.description)
     do throws(SystemError) {

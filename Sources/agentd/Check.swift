@@ -24,8 +24,11 @@ struct Check: ParsableCommand {
         pid file    \(configuration.daemon.pidFile)
         audit root  \(configuration.daemon.auditRoot)
         cache root  \(configuration.daemon.cacheRoot), for \(configuration.daemon.cacheMaxAge.written)
+        sessions    at most \(configuration.daemon.capacity.sessions) at once, \
+      \(configuration.daemon.capacity.queue) more in the queue
+        podman      at most \(configuration.daemon.capacity.podmanProcesses) processes at once
       """)
-    if configuration.profiles.contains(where: \.repositoryCache) {
+    if configuration.hasMirrors {
       let path = currentEnvironment()["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
       let git = Executable.find("git", in: path)
       print("  git         \(git ?? "none in PATH: install it, or set repo_cache = false in each profile")")

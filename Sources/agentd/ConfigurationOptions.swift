@@ -29,7 +29,7 @@ extension Host {
     let now = Loop.wallClock
     return Host(
       environment: currentEnvironment(), effectiveUserID: geteuid(), workingDirectory: currentDirectory(),
-      exists: { access($0, F_OK) == 0 }, now: now,
+      exists: { access($0, F_OK) == 0 }, cores: Machine.cores, memory: Machine.memory, now: now,
       zone: { name throws(SystemZone.Failure) in try SystemZone(name, around: now) })
   }
 }

@@ -10,8 +10,8 @@ struct Daemon: ParsableCommand {
     commandName: "daemon",
     abstract: "Run the daemon in the foreground.",
     discussion: """
-      The first SIGINT, SIGTERM or SIGHUP lets running sessions finish and then exits with 0; the second exits at \
-      once and leaves its sessions to the next daemon. SIGUSR1 makes the daemon exit as soon as its sessions need no \
+      The first SIGINT, SIGTERM or SIGHUP ends what is queued, lets running sessions finish and then exits with 0; \
+      the second exits at once and leaves its sessions to the next daemon. SIGUSR1 makes the daemon exit as soon as its sessions need no \
       daemon, and leaves them to the next one; `--replace` sends it. SIGHUP is ignored when it was ignored at the start, as under nohup.
 
       AGENTD_REACTOR=io_uring|epoll forces the kernel interface. AGENTD_LOG_FORMAT=json|pretty and \

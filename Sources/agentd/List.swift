@@ -20,6 +20,8 @@ struct List: ParsableCommand {
     var age_ms: UInt64
     var repository: String
     var scheduled: Bool
+    /// Only of one that is queued.
+    var queue_position: Int?
   }
 
   func run() throws {
@@ -36,7 +38,7 @@ struct List: ParsableCommand {
     Terminal.table(
       ["SESSION", "PROFILE", "PHASE", "AGE", "REPOSITORY"],
       sessions.map {
-        [$0.id, $0.profile, $0.phase, Terminal.age(milliseconds: $0.ageMilliseconds), $0.repository]
+        [$0.id, $0.profile, phase(of: $0), Terminal.age(milliseconds: $0.ageMilliseconds), $0.repository]
       })
   }
 
@@ -45,8 +47,12 @@ struct List: ParsableCommand {
       sessions.map {
         Row(
           session_id: $0.id, profile: $0.profile, phase: $0.phase, age_ms: $0.ageMilliseconds,
-          repository: $0.repository, scheduled: $0.isScheduled)
+          repository: $0.repository, scheduled: $0.isScheduled, queue_position: $0.queuePosition)
       })
+  }
+
+  private static func phase(of session: LiveSession) -> String {
+    session.queuePosition.map { "\(session.phase) (\($0))" } ?? session.phase
   }
 }
 

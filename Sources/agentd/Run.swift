@@ -59,6 +59,7 @@ struct Run: ParsableCommand {
           return try await running.begin(request, over: client).tell(json: json, after: running.output)
         }
         let session = try await client.begin(request)
+        session.tellWhereQueued()
         print(json ? printedJSON(["session_id": session.id, "record": session.record]) : session.id)
         return 0
       }

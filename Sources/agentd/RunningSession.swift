@@ -50,6 +50,7 @@ final class RunningSession {
     session = accepted.id
     isOwn = true
     record = Record(path: accepted.record)
+    accepted.tellWhereQueued()
     if isShown { show(accepted.consoleLog) }
     return try await follow(accepted.id, over: client, patience: patience)
   }
@@ -159,6 +160,7 @@ final class RunningSession {
       record = Record(path: accepted.record)
       if isShown, output == nil { show(accepted.consoleLog) }
       if daemonIsAway { say("The daemon is back, and knows session \(accepted.id).") }
+      if daemonIsAway || !isOwn { accepted.tellWhereQueued() }
       daemonIsAway = false
       daemonIsOtherBuild = false
     }
@@ -204,6 +206,18 @@ final class RunningSession {
     guard !outputIsPending else { return }
     outputIsPending = true
     events.post(.output)
+  }
+}
+
+extension AcceptedSession {
+  /// Says on stderr that it waits for its turn, if it does.
+  func tellWhereQueued() {
+    switch queuedBehind {
+    case nil: break
+    case 0?: Terminal.complain("session \(id) is queued, and the next to start")
+    case let count?:
+      Terminal.complain("session \(id) is queued behind \(count) \(count == 1 ? "other" : "others")")
+    }
   }
 }
 

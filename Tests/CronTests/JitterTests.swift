@@ -1,5 +1,6 @@
 // How the delays that jitter draws are spread: what hundreds of profiles with one expression are kept apart by.
 
+import TestSupport
 import Testing
 import Time
 

@@ -1,5 +1,7 @@
 // The expressions that are tried at a change of the clock: in what it leaves out or shows twice, at its borders, beside it.
 
+import TestSupport
+
 @testable import Cron
 
 extension Probe {

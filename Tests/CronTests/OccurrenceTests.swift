@@ -1,6 +1,7 @@
 // What holds for the occurrences of any expression in any zone, and how much work it is to find them.
 
 import Synchronization
+import TestSupport
 import Testing
 import Time
 

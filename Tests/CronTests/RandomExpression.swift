@@ -1,5 +1,7 @@
 // Expressions by chance, in all of the syntax.
 
+import TestSupport
+
 @testable import Cron
 
 extension CronExpression {

@@ -1,5 +1,6 @@
 // Changes of the clock that no zone has had between 2020 and 2040, and some that none has ever had.
 
+import TestSupport
 import Testing
 import Time
 

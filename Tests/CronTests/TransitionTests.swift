@@ -1,5 +1,6 @@
 // Every transition of every zone between 2020 and 2040, against the oracle: what fires around it, and what does not.
 
+import TestSupport
 import Testing
 import Time
 

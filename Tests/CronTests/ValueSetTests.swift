@@ -1,5 +1,6 @@
 // The set of small numbers, against Swift's own.
 
+import TestSupport
 import Testing
 
 @testable import Cron

@@ -1,5 +1,6 @@
 // Random schedules in a random world: what must hold whatever happens, and the naive model as the judge.
 
+import TestSupport
 import Testing
 import Time
 

@@ -1,6 +1,7 @@
 // That the zones of this machine are read as they are: every transition of every one between 2020 and 2040.
 
 import FoundationEssentials
+import TestSupport
 import Testing
 import Time
 

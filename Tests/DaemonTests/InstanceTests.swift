@@ -18,7 +18,8 @@ struct InstanceTests {
   private var socketPath: String { "\(directory)/agentd.sock" }
   private var pidFile: String { "\(directory)/agentd.pid" }
   private var settings: DaemonSettings {
-    DaemonSettings(socketPath: socketPath, pidFile: pidFile, auditRoot: "\(scratch.path)/audit")
+    DaemonSettings(
+      socketPath: socketPath, pidFile: pidFile, auditRoot: "\(scratch.path)/audit", capacity: testCapacity)
   }
 
   /// Why a claim is refused; nil when it is not.
@@ -47,7 +48,8 @@ struct InstanceTests {
     defer { scratch.remove() }
     // printf '%s\0%s' /run/agentd/agentd.sock /run/agentd/agentd.pid | sha256sum
     let settings = DaemonSettings(
-      socketPath: "\(directory)/agentd.sock", pidFile: "\(directory)/agentd.pid", auditRoot: "/elsewhere")
+      socketPath: "\(directory)/agentd.sock", pidFile: "\(directory)/agentd.pid", auditRoot: "/elsewhere",
+      capacity: testCapacity)
     #expect(Instance.id(settings) == id)
   }
 
@@ -55,7 +57,7 @@ struct InstanceTests {
   func otherIDs() {
     defer { scratch.remove() }
     func id(_ socket: String, _ pid: String) -> String {
-      Instance.id(DaemonSettings(socketPath: socket, pidFile: pid, auditRoot: "/a"))
+      Instance.id(DaemonSettings(socketPath: socket, pidFile: pid, auditRoot: "/a", capacity: testCapacity))
     }
     #expect(Set([id("/a", "/b"), id("/a", "/c"), id("/c", "/b"), id("/a/b", ""), id("", "/a/b")]).count == 5)
   }
@@ -222,9 +224,11 @@ struct InstanceTests {
     defer { scratch.remove() }
     let file = "\(scratch.path)/file"
     try write("", to: file)
-    let inside = DaemonSettings(socketPath: "\(file)/s", pidFile: pidFile, auditRoot: "/a")
+    let inside = DaemonSettings(
+      socketPath: "\(file)/s", pidFile: pidFile, auditRoot: "/a", capacity: testCapacity)
     #expect(refusal(inside) == "\(file) is not a directory: remove it, or choose another path.")
-    let below = DaemonSettings(socketPath: "\(file)/below/s", pidFile: pidFile, auditRoot: "/a")
+    let below = DaemonSettings(
+      socketPath: "\(file)/below/s", pidFile: pidFile, auditRoot: "/a", capacity: testCapacity)
     #expect(refusal(below)?.hasPrefix("The directory \(file)/below cannot be made: ") == true)
   }
 

@@ -38,7 +38,7 @@ struct IntakeTests {
       """
     let host = Host(
       environment: ["HOME": "/root"], effectiveUserID: 0, workingDirectory: "/", exists: { _ in true },
-      now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
+      cores: 2, memory: 64 << 30, now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
     return Intake(
       configuration: try Configuration.parse(text, path: "/etc/agentd/agentd.toml", host: host),
       worker: try sharedWorker())
@@ -200,6 +200,9 @@ struct IntakeTests {
     #expect(await refusal(request(), by: intake) == nil)
   }
 }
+
+/// Bounds that no test meets.
+let testCapacity = Capacity(sessions: 1000, queue: 1000, podmanProcesses: 4)
 
 /// The worker of all tests of this process: its thread never ends.
 @Loop func sharedWorker() throws -> Worker {

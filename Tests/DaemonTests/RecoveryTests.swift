@@ -31,7 +31,7 @@ struct RecoveryTests {
     init(_ body: String = "") async throws {
       let settings = DaemonSettings(
         socketPath: "\(scratch.path)/run/s", pidFile: "\(scratch.path)/run/p",
-        auditRoot: "\(scratch.path)/audit")
+        auditRoot: "\(scratch.path)/audit", capacity: testCapacity)
       instance = try Instance(claiming: settings)
       for name in ["listing", "inspection"] { try write("", to: "\(scratch.path)/\(name)") }
       podman = try await StubPodman(
@@ -45,7 +45,8 @@ struct RecoveryTests {
         """)
       let worker = try sharedWorker()
       let containers = Containers(
-        podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin"], worker: worker)
+        podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin"], worker: worker,
+        processLimit: 4)
       let log = Logger(label: "agentd", factory: { [events] _ in EventRecorder(events) })
       host = try SessionHost(
         containers: containers, worker: worker, daemonID: instance.id,
@@ -88,7 +89,7 @@ struct RecoveryTests {
       facts.ending = ending
       if step == .ended { facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_009) }
       let directory = PrivateDirectory(path: directory(session))
-      _ = try directory.create(facts)
+      try directory.create(facts)
     }
 
     /// What podman says of containers: session, state, exit code, and whether anybody saw the end.

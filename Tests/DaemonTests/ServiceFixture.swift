@@ -21,10 +21,11 @@ final class ServiceFixture {
   /// A file `on_VERB` is run before the verb's own part.
   ///
   /// `podman run` starts what stands for conmon, and that what stands for the container: it reads its envelope, comes
-  /// to its command, and ends with the code that it reads from `finish`. What a test writes to `on_VERB` is done first,
+  /// to its command, and ends with the code that it reads from `finish`, or from `$finish`, which one that reads at the same time needs. What a test writes to `on_VERB` is done first,
   /// what it writes to `on_started` when the container runs, and what it writes to `on_end` by conmon when it has ended.
   nonisolated static let containerScript = """
     env >>"$here/environment"
+    finish="$here/finish"
     container() {
       exec <"$1"
       read -r repository; read -r unit; read -r token; read -r count
@@ -32,7 +33,7 @@ final class ServiceFixture {
       while [ "$count" -gt 0 ]; do read -r line; echo "$line" >>"$here/received"; count=$((count - 1)); done
       echo command >>"$2"
       echo command >>"$here/commands"
-      read -r code <"$here/finish"
+      read -r code <"$finish"
       exit "$code"
     }
     conmon() {
@@ -41,7 +42,7 @@ final class ServiceFixture {
       echo $! >"$here/$name.pid"
       # The number of this very shell: $$ is the first one's.
       sh -c 'echo $PPID' >"$4"
-      echo started >"$here/started"
+      echo started >"$5"
       wait $!
       echo "exited $? false \\"2026-11-23T04:05:06Z\\"" >"$here/exit"
       if [ -e "$here/on_end" ]; then . "$here/on_end"; fi
@@ -72,8 +73,11 @@ final class ServiceFixture {
         esac
         shift
       done
-      conmon "$envelope" "$report" "$pid" "$conmon_pid" </dev/null >/dev/null 2>&1 &
-      read -r word <"$here/started"
+      # One for each, lest one launch takes another's container for its own.
+      mkfifo "$here/$name.started"
+      conmon "$envelope" "$report" "$pid" "$conmon_pid" "$here/$name.started" </dev/null >/dev/null 2>&1 &
+      read -r word <"$here/$name.started"
+      rm "$here/$name.started"
       if [ -e "$here/on_started" ]; then . "$here/on_started"; fi
       echo $digits ;;
     esac
@@ -92,24 +96,35 @@ final class ServiceFixture {
   var pidFile: String { configuration.daemon.pidFile }
   var runtimeDirectory: String { "\(scratch.path)/run/\(Instance.id(configuration.daemon))" }
 
-  init() async throws {
-    scratch = Scratch()
-    podman = try await StubPodman(in: scratch.path, Self.containerScript)
-    for fifo in ["finish", "started"] {
-      guard mkfifo("\(scratch.path)/\(fifo)", 0o600) == 0 else { throw CallFailed("mkfifo", errno) }
+  /// - Parameters:
+  ///   - settings: further lines of the `[daemon]` table.
+  ///   - others: the names of further profiles, which are like the first.
+  ///   - path: an empty directory; nil for a fresh one.
+  ///   - left: the directory of a fixture of another process, whose daemon has gone.
+  init(
+    _ settings: String = "", others: [String] = [], at path: String? = nil, takingOver left: String? = nil
+  ) async throws {
+    scratch = (left ?? path).map { Scratch(existing: $0) } ?? Scratch()
+    if let left {
+      podman = StubPodman(existing: left)
+    } else {
+      podman = try await StubPodman(in: scratch.path, Self.containerScript)
+      try Self.furnish(scratch.path)
     }
     // Held open, so that no container waits for a writer; it reads an end of file when this process has gone.
     finish = Descriptor(owning: open("\(scratch.path)/finish", O_RDWR | O_NONBLOCK | O_CLOEXEC))
-    try write("", to: "\(scratch.path)/commands")
-    guard mkdir("\(scratch.path)/method", 0o700) == 0 else { throw CallFailed("mkdir", errno) }
-    try write("", to: "\(scratch.path)/method/manifest.toml")
-    let text = """
+    let head = """
       [daemon]
       socket_path = "run/agentd.sock"
       pid_file = "run/agentd.pid"
       audit_root = "audit"
+      \(settings)
+
+      """
+    let profiles = (["worker"] + others).map { name in
+      """
       [[profiles]]
-      name = "worker"
+      name = "\(name)"
       base_image = "base:1"
       methodology_dir = "method"
       command = ["true"]
@@ -118,11 +133,21 @@ final class ServiceFixture {
       [[profiles.credentials]]
       name = "API_KEY"
       source = "\(Self.secretVariable)"
+
       """
+    }
     let host = Host(
       environment: [:], effectiveUserID: geteuid(), workingDirectory: "/", exists: { _ in true },
-      now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
-    configuration = try Configuration.parse(text, path: "\(scratch.path)/agentd.toml", host: host)
+      cores: 2, memory: 64 << 30, now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
+    configuration = try Configuration.parse(
+      head + profiles.joined(), path: "\(scratch.path)/agentd.toml", host: host)
+  }
+
+  private static func furnish(_ path: String) throws {
+    guard mkfifo("\(path)/finish", 0o600) == 0 else { throw CallFailed("mkfifo", errno) }
+    try write("", to: "\(path)/commands")
+    guard mkdir("\(path)/method", 0o700) == 0 else { throw CallFailed("mkdir", errno) }
+    try write("", to: "\(path)/method/manifest.toml")
   }
 
   /// Has something done when podman is called with a verb, or, by `end`, when a container has ended.
@@ -177,12 +202,14 @@ final class ServiceFixture {
 
   /// Runs a session whose container ends with this code as soon as it may, and returns how it ended; nil when it was
   /// refused.
-  func run(_ client: Client, code: Int = 0) async throws -> FinishedSession? {
+  func run(
+    _ client: Client, profile: String = "worker", code: Int = 0
+  ) async throws -> FinishedSession? {
     // What an earlier one was left that never came to its end.
     var rest = [UInt8](repeating: 0, count: 1 << 12)
     while read(finish.raw, &rest, rest.count) > 0 {}
     try finish(code)
-    try await client.send(Self.request())
+    try await client.send(Self.request(profile: profile))
     while true {
       switch try await client.next() {
       case .accepted: continue

@@ -281,11 +281,8 @@ private struct LogLine: Decodable {
 @Loop private func failToKeepFacts() async throws {
   let fixture = try await ServiceFixture()
   defer { fixture.scratch.remove() }
-  // What stands for a full disk: the name that the next facts are written under is taken. Undone for the removal.
-  let directories = "for directory in \"$here\"/run/*/*/"
-  try write(
-    "\(directories); do rmdir \"$directory/.facts.json.new\"; done\n", to: "\(fixture.scratch.path)/on_rm")
-  let fill = "\(directories); do mkdir \"$directory/.facts.json.new\"; done\n"
+  // What stands for a full disk: the name that the next facts are written under is taken, by a link that leads nowhere.
+  let fill = "for directory in \"$here\"/run/*/*/; do ln -s /nowhere \"$directory/.facts.json.new\"; done\n"
   try write(fill, to: "\(fixture.scratch.path)/on_image")
   fixture.start()
   let client = try await fixture.connect()
@@ -371,8 +368,7 @@ private struct LogLine: Decodable {
     try await refusal(environment: ["PATH": "/nonexistent"]) { _ in }
       == "There is no podman in PATH (/nonexistent): install Podman, or correct the daemon's PATH.")
   let broken = try await refusal { fixture in
-    #expect(unlink("\(fixture.scratch.path)/started") == 0)
-    #expect(rename("\(fixture.scratch.path)/podman", "\(fixture.scratch.path)/started") == 0)
+    #expect(rename("\(fixture.scratch.path)/podman", "\(fixture.scratch.path)/script") == 0)
     #expect(symlink("/bin/false", "\(fixture.scratch.path)/podman") == 0)
   }
   #expect(

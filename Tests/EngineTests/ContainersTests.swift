@@ -11,9 +11,10 @@ import Testing
 struct ContainersTests {
   init() { LoopThread.start() }
 
-  private func launch() throws -> ContainerLaunch {
+  private func launch(of profile: String = "worker") throws -> ContainerLaunch {
     ContainerLaunch(
-      name: try name(1), image: "c0ffee", conmonPidFile: "/c", pidFile: "/p", consoleLog: "/l", mounts: [],
+      name: try Fixture.name(17, profile: profile), image: "c0ffee", conmonPidFile: "/c", pidFile: "/p",
+      consoleLog: "/l", mounts: [],
       script: "exit 0", arguments: [])
   }
 
@@ -28,7 +29,7 @@ struct ContainersTests {
     defer { fixture.scratch.remove() }
     // Variables that every shell sets by itself.
     let own = ["PWD=", "OLDPWD=", "_=", "SHLVL="]
-    let lines = try await fixture.containers.answer(["anything"]).split(separator: "\n")
+    let lines = try await fixture.containers.answer(["anything"], about: "").split(separator: "\n")
     let given = lines.filter { line in !own.contains { line.hasPrefix($0) } }.sorted()
     #expect(given == ["MARK=here", "PATH=/usr/bin:/bin"])
   }
@@ -50,7 +51,7 @@ struct ContainersTests {
     }
   }
 
-  @Test("no more than four run at a time, and everybody's turn comes") @Loop
+  @Test("no more run at a time than may, and everybody's turn comes") @Loop
   func gate() async throws {
     let fixture = try await Fixture(
       """
@@ -58,7 +59,7 @@ struct ContainersTests {
       read -r line <"$here/go"
       echo end >>"$here/running"
       echo 'exited 7 false "2026-11-23T04:05:06Z"'
-      """)
+      """, processLimit: 3)
     defer { fixture.scratch.remove() }
     let running = "\(fixture.scratch.path)/running"
     try write("", to: running)
@@ -68,7 +69,7 @@ struct ContainersTests {
       let name = try Fixture.name(number)
       return Task { @Loop in try await fixture.containers.exit(of: name) }
     }
-    try await fixture.podman.wait(for: 4, linesIn: "running")
+    try await fixture.podman.wait(for: 3, linesIn: "running")
     #expect(write(go.raw, String(repeating: "\n", count: 12), 12) == 12)
     for question in questions { #expect(try await question.value?.code == 7) }
     var now = 0
@@ -77,7 +78,7 @@ struct ContainersTests {
       now += line == "start" ? 1 : -1
       most = max(most, now)
     }
-    #expect(most == Containers.processLimit)
+    #expect(most == 3)
     #expect(now == 0)
   }
 
@@ -117,7 +118,7 @@ struct ContainersTests {
     let fixture = try await Fixture("echo $digits")
     defer { fixture.scratch.remove() }
     let launch = try launch()
-    try await fixture.containers.launch { launch }
+    try await fixture.containers.launch(launch)
     #expect(try fixture.podman.calls(of: "run").count == 1)
   }
 
@@ -137,7 +138,7 @@ struct ContainersTests {
     let fixture = try await Fixture(body)
     defer { fixture.scratch.remove() }
     let launch = try launch()
-    await #expect(throws: expected) { try await fixture.containers.launch { launch } }
+    await #expect(throws: expected) { try await fixture.containers.launch(launch) }
   }
 
   @Test("only this daemon's containers are listed, with how they stand") @Loop
@@ -206,23 +207,116 @@ struct ContainersTests {
     #expect(sentence == "podman inspect: database is locked")
   }
 
-  @Test("launches that hang give way at their deadline to those that wait behind them, and are not repeated")
+  @Test(
+    "launches that hang are killed at their deadline, not repeated, and keep no question waiting for that")
   @Loop
   func hangingLaunches() async throws {
+    var deadlines = Fixture.short
+    deadlines.launch = .seconds(3)
+    deadlines.patience = .milliseconds(100)
     let fixture = try await Fixture(
       "[ $verb = inspect ] || exec sleep 1000; echo 'exited 7 false \"2026-11-23T04:05:06Z\"'",
-      deadlines: Fixture.short)
+      deadlines: deadlines)
     defer { fixture.scratch.remove() }
-    let launches = try (0..<Containers.processLimit).map { _ in
+    let launches = try (0..<4).map { _ in
       let launch = try launch()
-      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch { launch } } }
+      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
     }
-    try await fixture.podman.wait(for: Containers.processLimit)
+    try await fixture.podman.wait(for: 4)
     #expect(try await fixture.containers.exit(of: name(1))?.code == 7)
     for launch in launches {
       #expect(
-        await launch.value == "podman could not start the container: it took longer than 1 s and was killed")
+        await launch.value == "podman could not start the container: it took longer than 3 s and was killed")
     }
-    #expect(try fixture.podman.calls(of: "run").count == Containers.processLimit)
+    #expect(try fixture.podman.calls(of: "run").count == 4)
+  }
+
+  @Test(
+    "launches of a profile that hang keep another profile's from starting for no longer than the patience")
+  @Loop
+  func profilesApart() async throws {
+    var deadlines = Containers.Deadlines()
+    deadlines.patience = .milliseconds(100)
+    let fixture = try await Fixture(
+      """
+      case "$*" in
+      *-stuck-*) read -r line <"$here/go"; fail 125 'let go' ;;
+      esac
+      """, processLimit: 2, deadlines: deadlines)
+    defer { fixture.scratch.remove() }
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let stuck = try (0..<6).map { _ in
+      let launch = try launch(of: "stuck")
+      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
+    }
+    try await fixture.podman.wait(for: 2)
+    for _ in 0..<5 { try await fixture.containers.launch(try launch(of: "works")) }
+    // However long: no more of them than may run at all.
+    #expect(try fixture.podman.calls().count { $0.contains("-stuck-") } == 2)
+    #expect(write(go.raw, String(repeating: "\n", count: 6), 6) == 6)
+    for launch in stuck { #expect(await launch.value == "podman could not start the container: let go") }
+  }
+
+  @Test("a launch that is taken back leaves the line at once, and podman is never asked") @Loop
+  func withdrawn() async throws {
+    let fixture = try await Fixture("read -r line <\"$here/go\"", processLimit: 1)
+    defer { fixture.scratch.remove() }
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let running = try launch()
+    let first = Task { @Loop in await Fixture.failure { try await fixture.containers.launch(running) } }
+    try await fixture.podman.wait(for: 1)
+    let withdrawal = Withdrawal()
+    let waiting = try launch(of: "other")
+    let second = Task { @Loop in
+      do throws(LaunchFailure) {
+        try await fixture.containers.launch(waiting, unless: withdrawal)
+        return LaunchFailure?.none
+      } catch {
+        return error
+      }
+    }
+    await Loop.spawn {}.value
+    withdrawal.request()
+    #expect(await second.value == .withdrawn)
+    // One that was taken back before is not asked for either.
+    await #expect(throws: LaunchFailure.withdrawn) {
+      try await fixture.containers.launch(waiting, unless: withdrawal)
+    }
+    #expect(write(go.raw, "\n", 1) == 1)
+    #expect(await first.value == nil)
+    #expect(try fixture.podman.calls().count == 1)
+  }
+
+  @Test(
+    "a launch that is taken back while podman works comes to its end, and is killed where podman hangs",
+    arguments: [("work", Duration.seconds(3600), nil), ("hang", .milliseconds(500), LaunchFailure.killed)])
+  @Loop func withdrawnLate(_ word: String, _ grace: Duration, _ failure: LaunchFailure?) async throws {
+    var deadlines = Fixture.patient
+    deadlines.withdrawnLaunch = grace
+    let fixture = try await Fixture(
+      """
+      read -r line <"$here/go"
+      [ "$line" != hang ] || exec sleep 1000
+      """, deadlines: deadlines)
+    defer { fixture.scratch.remove() }
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let withdrawal = Withdrawal()
+    let wanted = try launch()
+    let launching = Task { @Loop in
+      do throws(LaunchFailure) {
+        try await fixture.containers.launch(wanted, unless: withdrawal)
+        return LaunchFailure?.none
+      } catch {
+        return error
+      }
+    }
+    try await fixture.podman.wait(for: 1)
+    withdrawal.request()
+    let line = Array("\(word)\n".utf8)
+    #expect(write(go.raw, line, line.count) == line.count)
+    #expect(await launching.value == failure)
   }
 }

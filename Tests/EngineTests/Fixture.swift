@@ -17,14 +17,15 @@ struct Fixture {
 
   /// - Parameters:
   ///   - body: the script of the stand-in, as `StubPodman` takes it.
+  ///   - processLimit: how many of it at once.
   ///   - deadlines: how long it may take.
-  init(_ body: String, deadlines: Containers.Deadlines = .init()) async throws {
+  init(_ body: String, processLimit: Int = 4, deadlines: Containers.Deadlines = patient) async throws {
     let worker = try Self.worker ?? Worker()
     Self.worker = worker
     podman = try await StubPodman(in: scratch.path, body)
     containers = Containers(
       podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin", "MARK=here"],
-      worker: worker, deadlines: deadlines)
+      worker: worker, processLimit: processLimit, deadlines: deadlines)
   }
 
   /// Deadlines for a stand-in that hangs.
@@ -33,14 +34,23 @@ struct Fixture {
     deadlines.launch = .seconds(1)
     deadlines.question = .seconds(1)
     deadlines.removal = .seconds(1)
+    deadlines.withdrawnLaunch = .seconds(1)
+    return deadlines
+  }
+
+  /// Deadlines that no test meets, however busy the machine is.
+  static var patient: Containers.Deadlines {
+    var deadlines = Containers.Deadlines()
+    deadlines.patience = .seconds(3600)
+    deadlines.withdrawnLaunch = .seconds(3600)
     return deadlines
   }
 
   /// A name of this daemon's, told apart by its number.
-  static func name(_ number: Int) throws -> ContainerName {
+  nonisolated static func name(_ number: Int, profile: String = "worker") throws -> ContainerName {
     let digits = String(number, radix: 16)
     let session = String(repeating: "0", count: 16 - digits.count) + digits
-    guard let name = ContainerName(daemon: "0123abcd", profile: "worker", session: session) else {
+    guard let name = ContainerName(daemon: "0123abcd", profile: profile, session: session) else {
       throw CallFailed("a container's name", 0)
     }
     return name
@@ -54,5 +64,12 @@ struct Fixture {
     } catch {
       return "\(error)"
     }
+  }
+}
+
+extension Containers {
+  /// Starts a container that is described before its turn has come.
+  func launch(_ launch: ContainerLaunch, unless withdrawal: Withdrawal? = nil) async throws(LaunchFailure) {
+    try await self.launch(launch.name, unless: withdrawal) { launch }
   }
 }

@@ -44,6 +44,47 @@ struct RemovalsTests {
       calls.allSatisfy { $0.hasPrefix("rm --force --ignore --volumes --time 0 agentd-0123abcd-worker-") })
   }
 
+  @Test("the last of a burst is removed as soon as the first has been: no timer is waited for") @Loop
+  func burst() async throws {
+    let fixture = try await Fixture("read -r line <\"$here/go\"")
+    defer { fixture.scratch.remove() }
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let first = try remove([0], on: fixture)
+    try await fixture.podman.wait(for: 1)
+    let others = try remove(1..<4, on: fixture)
+    await Loop.spawn {}.value
+    #expect(write(go.raw, "\n", 1) == 1)
+    for removal in first { #expect(await removal.value == nil) }
+    // The others' podman runs before the loop has waited for anything: only what was ready to be done had its turn.
+    for _ in 0..<20 { await Loop.spawn {}.value }
+    #expect(fixture.containers.processes == 1)
+    #expect(write(go.raw, "\n", 1) == 1)
+    for removal in others { #expect(await removal.value == nil) }
+    #expect(try fixture.podman.calls().map(numbers) == [[0], [1, 2, 3]])
+  }
+
+  @Test("a removal that hangs holds up those that come after it for no longer than the patience") @Loop
+  func hangingAlone() async throws {
+    var deadlines = Containers.Deadlines()
+    deadlines.patience = .milliseconds(100)
+    let fixture = try await Fixture(
+      """
+      case "$*" in
+      *-0000000000000000*) read -r line <"$here/go" ;;
+      esac
+      """, processLimit: 2, deadlines: deadlines)
+    defer { fixture.scratch.remove() }
+    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
+    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let stuck = try remove([0], on: fixture)
+    try await fixture.podman.wait(for: 1)
+    for removal in try remove(1..<4, on: fixture) { #expect(await removal.value == nil) }
+    #expect(fixture.containers.processes == 1)
+    #expect(write(go.raw, "\n", 1) == 1)
+    for removal in stuck { #expect(await removal.value == nil) }
+  }
+
   @Test("one command never names more than 64") @Loop
   func batchLimit() async throws {
     let fixture = try await Fixture("")

@@ -128,7 +128,8 @@ struct DaemonSettingsTests {
       ("pid_file = '/run/agentd/agentd.sock'", "daemon.pid_file: is the same file as socket_path"),
       (
         "socket = '/s'",
-        "-: unknown key \"socket\"; take it out; known here: socket_path, pid_file, audit_root"
+        "-: unknown key \"socket\"; take it out; known here: socket_path, pid_file, audit_root, cache_root, cache_max_age, max_sessions, "
+          + "queue_limit, max_podman_processes"
       ),
       ("socketpath = '/s'", "-: unknown key \"socketpath\"; did you mean socket_path?"),
     ])
@@ -151,6 +152,45 @@ struct DaemonSettingsTests {
       "[daemon]\npid_file = '/\(String(repeating: "p", count: 4095))'\n" + profile())
     #expect(complaints.count == 1)
     #expect(complaints.first?.contains("longer than 4095 bytes") == true)
+  }
+
+  @Test(
+    "how much is done at once goes by the machine",
+    arguments: [
+      (cores: 1, gigabytes: 1, sessions: 4, processes: 2), (2, 64, 32, 4), (2, 4, 8, 4), (4, 8, 16, 8),
+      (64, 512, 1024, 16), (1024, 100_000, 16_384, 16),
+    ])
+  func capacity(cores: Int, gigabytes: UInt64, sessions: Int, processes: Int) throws {
+    var host = testHost()
+    host.cores = cores
+    host.memory = gigabytes << 30
+    let capacity = try configuration(profile(), host: host).daemon.capacity
+    #expect(capacity == Capacity(sessions: sessions, queue: 1000, podmanProcesses: processes))
+  }
+
+  @Test("how much is done at once can be set, also beyond what the machine suggests")
+  func configuredCapacity() throws {
+    let settings = try settings(
+      "max_sessions = 10_000\nqueue_limit = 0\nmax_podman_processes = 1", ["HOME": "/h"])
+    #expect(settings.capacity == Capacity(sessions: 10_000, queue: 0, podmanProcesses: 1))
+  }
+
+  @Test(
+    "refuses bounds that are none",
+    arguments: [
+      ("max_sessions = 0", "daemon.max_sessions: must be 1 to 100000, not 0"),
+      ("max_sessions = 100_001", "daemon.max_sessions: must be 1 to 100000, not 100001"),
+      ("max_sessions = '5'", "daemon.max_sessions: must be an integer, not a string"),
+      ("queue_limit = -1", "daemon.queue_limit: must be 0 to 100000, not -1"),
+      ("queue_limit = 1.5", "daemon.queue_limit: must be an integer, not a floating-point number"),
+      ("max_podman_processes = 0", "daemon.max_podman_processes: must be 1 to 256, not 0"),
+      (
+        "max_sessions = 9223372036854775807",
+        "daemon.max_sessions: must be 1 to 100000, not 9223372036854775807"
+      ),
+    ])
+  func refusedCapacity(line: String, complaint: String) {
+    #expect(complaints("[daemon]\n\(line)\n" + profile()) == [complaint])
   }
 
   @Test("daemon that is no table is refused")

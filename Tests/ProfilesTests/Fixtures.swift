@@ -43,7 +43,7 @@ func testHost(
 ) -> Host {
   Host(
     environment: environment, effectiveUserID: effectiveUserID, workingDirectory: "/srv/here",
-    exists: { !$0.hasPrefix("/missing") }, now: testNow, zone: testZone)
+    exists: { !$0.hasPrefix("/missing") }, cores: 2, memory: 64 << 30, now: testNow, zone: testZone)
 }
 
 /// A valid profile, with lines of its own after its fields and one field left out.

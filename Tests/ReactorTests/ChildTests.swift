@@ -52,6 +52,14 @@ struct ChildTests {
     }
   }
 
+  @Test("one that the kernel does not end when it is killed is not waited for, and is reaped when it does")
+  func stuck() async {
+    await #expect(processExitsWith: .success) {
+      LoopThread.start()
+      try await outliveItsKill()
+    }
+  }
+
   @Test("a grandchild that keeps its output open does not hold it up") @Loop
   func grandchild() async throws {
     let result = try await shell("sleep 1000 & echo $!").run()
@@ -126,4 +134,28 @@ struct ChildTests {
   }
   #expect(openDescriptors() == before)
   #expect(waitpid(-1, nil, WNOHANG) == -1)
+}
+
+/// The first process of a new pid namespace is not gone before its last one is reaped, whose parent here is this process
+/// and not the child: as good as one that waits for a disk.
+@Loop private func outliveItsKill() async throws {
+  let newProcessIDs: Int32 = 0x2000_0000
+  let unshare = try symbol("unshare", as: (@convention(c) (Int32) -> Int32).self)
+  guard unshare(newProcessIDs) == 0 else { throw CallFailed("unshare", errno) }
+  var command = Command(
+    executable: "/bin/sleep", arguments: ["1000"], environment: [], deadline: .milliseconds(500))
+  command.killPatience = .milliseconds(200)
+  let child = try Child(command)
+  var other: Int32 = 0
+  var words: [UnsafeMutablePointer<CChar>?] = [strdup("/bin/sleep"), strdup("1000"), nil]
+  defer { for word in words { free(word) } }
+  #expect(posix_spawn(&other, "/bin/sleep", nil, nil, &words, nil) == 0)
+  let result = await child.wait()
+  #expect(result.timedOut)
+  #expect(result.isStuck)
+  #expect(!result.succeeded)
+  var status: Int32 = 0
+  #expect(waitpid(other, &status, 0) == other)
+  await child.end()
+  #expect(await child.wait().isStuck == false)
 }

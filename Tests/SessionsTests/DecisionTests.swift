@@ -36,6 +36,7 @@ struct DecisionTests {
   /// What was not released is interrupted, whatever its container does.
   private static let beforeRelease: [Row] = everyContainer.flatMap { container in
     [
+      Row(step: .queued, container: container, report: silent, decision: .queued),
       Row(
         step: .prepared, container: container, report: silent,
         decision: .interrupted(reason: Decision.notStarted)),

@@ -42,6 +42,9 @@ public final class StubPodman {
     guard result.succeeded else { throw CallFailed(String(decoding: result.standardError, as: UTF8.self), 0) }
   }
 
+  /// Takes over the script that another process has written into a directory.
+  public init(existing directory: String) { self.directory = directory }
+
   /// How it was called, oldest first: the words of each call with blanks between, a newline in one as `~`.
   public func calls() throws -> [String] {
     try contents(of: "\(directory)/calls").split(separator: "\n").map { String($0.dropLast()) }

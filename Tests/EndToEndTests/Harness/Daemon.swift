@@ -6,6 +6,8 @@ import Reactor
 final class Daemon {
   /// Everything of this daemon lies here.
   let home: String
+  /// Lines of the `[daemon]` table beside its paths. However small the machine, no test is to wait for places by accident.
+  var settings = "max_sessions = 200"
   private(set) var environment: [String: String]
   private(set) var program: Program?
   /// The eight digits that mark everything of this daemon, once it has started.
@@ -45,6 +47,7 @@ final class Daemon {
       pid_file = "run/agentd.pid"
       audit_root = "\(auditRoot)"
       cache_root = "cache"
+      \(settings)
 
 
       """
