@@ -3,13 +3,18 @@
 #include "CSupport.h"
 
 #include <errno.h>
+#include <link.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 // The uapi of Linux 6.15 (linux/pidfd.h), which Debian 12's headers predate.
 struct pidfd_info_64 {
@@ -98,6 +103,45 @@ int agentd_pidfd_exit(int pidfd, int *wait_status) {
   if (!(info.mask & PIDFD_INFO_EXIT_BIT)) return 0;
   *wait_status = info.exit_code;
   return 1;
+}
+
+// The first published size of struct sched_attr (linux/sched/types.h), which glibc lacks.
+struct sched_attr_48 {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+_Static_assert(sizeof(struct sched_attr_48) == 48, "SCHED_ATTR_SIZE_VER0");
+
+void agentd_prefer_short_turns(void) {
+  enum { RESET_ON_FORK = 1, TURN_NANOSECONDS = 100000 };
+  struct sched_attr_48 attributes = {.size = sizeof attributes};
+  // With the niceness as it is: the call sets both.
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0) return;
+  if (attributes.policy != SCHED_OTHER) return;
+  attributes.flags |= RESET_ON_FORK;
+  attributes.runtime = TURN_NANOSECONDS;
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+static int drop_code_pages(struct dl_phdr_info *object, size_t size, void *page) {
+  (void)size;
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+    // Only what is mapped as it is in the file: nothing is lost with it.
+    if (part->p_type != PT_LOAD || !(part->p_flags & PF_X) || part->p_flags & PF_W) continue;
+    uintptr_t start = (object->dlpi_addr + part->p_vaddr) & ~(*(uintptr_t *)page - 1);
+    madvise((void *)start, object->dlpi_addr + part->p_vaddr + part->p_memsz - start, MADV_DONTNEED);
+  }
+  // The first object is the program itself.
+  return 1;
+}
+
+void agentd_drop_code_pages(void) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  dl_iterate_phdr(drop_code_pages, &page);
 }
 
 void agentd_thread_name(const char *name) { prctl(PR_SET_NAME, name); }

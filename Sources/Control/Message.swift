@@ -1,6 +1,7 @@
 // What daemon and client say to each other. Internal: both ends are the same build.
 
 internal import FoundationEssentials
+internal import JSON
 
 /// Which build of agentd this is, and which protocol it speaks.
 public enum Build {
@@ -184,10 +185,10 @@ struct FrameError: Error {
 /// Encodes a message as one line, its newline included.
 func encodeLine<Body: Codable>(_ body: Body) -> [UInt8] {
   // The messages are plain values of strings and numbers: there is nothing in them that JSON cannot hold.
-  guard let data = try? JSONEncoder().encode(Frame(body)) else {
+  guard let bytes = try? JSONText.encode(Frame(body)) else {
     preconditionFailure("a message cannot be encoded")
   }
-  return Array(data) + [UInt8(ascii: "\n")]
+  return bytes + [UInt8(ascii: "\n")]
 }
 
 /// Decodes one line, without its newline.

@@ -1,6 +1,6 @@
 // The daemon's log: one event a line on stderr, for machines or for people.
 
-internal import FoundationEssentials
+internal import JSON
 public import Logging
 public import Reactor
 
@@ -115,38 +115,25 @@ public struct EventLog: LogHandler {
   static func json(time: String, level: Logger.Level, label: String, name: String, facts: Logger.Metadata)
     -> String
   {
-    var object: [String: Value] = facts.mapValues(Value.init)
-    object["timestamp"] = .text(time)
-    object["level"] = .text(level.rawValue)
-    object["label"] = .text(label)
-    object["event"] = .text(name)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(object) else { return "{\"event\":\"agentd.log_failed\"}" }
-    return String(decoding: data, as: UTF8.self)
-  }
-
-  private enum Value: Encodable {
-    case text(String)
-    case number(Int64)
-    case flag(Bool)
-
-    init(_ value: Logger.Metadata.Value) {
+    var facts = facts
+    facts["timestamp"] = .string(time)
+    facts["level"] = .string(level.rawValue)
+    facts["label"] = .string(label)
+    facts["event"] = .string(name)
+    var text = JSONText()
+    text.append(mark: "{")
+    for (key, value) in facts.sorted(by: { $0.key < $1.key }) {
+      text.separate()
+      text.append(key)
+      text.append(mark: ":")
       switch value {
-      case .stringConvertible(let number as any BinaryInteger): self = .number(Int64(clamping: number))
-      case .stringConvertible(let flag as Bool): self = .flag(flag)
-      case .string, .stringConvertible, .array, .dictionary: self = .text(value.description)
+      case .stringConvertible(let number as any BinaryInteger): text.append(number)
+      case .stringConvertible(let flag as Bool): text.append(flag)
+      case .string, .stringConvertible, .array, .dictionary: text.append(value.description)
       }
     }
-
-    func encode(to encoder: any Encoder) throws {
-      var container = encoder.singleValueContainer()
-      switch self {
-      case .text(let text): try container.encode(text)
-      case .number(let number): try container.encode(number)
-      case .flag(let flag): try container.encode(flag)
-      }
-    }
+    text.append(mark: "}")
+    return String(decoding: text.bytes, as: UTF8.self)
   }
 }
 

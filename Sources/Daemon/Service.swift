@@ -157,6 +157,8 @@ public final class Service {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
     supervisor.enter(.serving)
+    // Of the code that a start has used, reading the configuration for instance, little is used again.
+    Loop.dropCodePages()
     await stopping.wait()
     supervisor.enter(leaving == .handingOver ? .handingOver : .draining)
     server.stopAccepting()

@@ -24,6 +24,8 @@ public actor Loop {
     forcedBackend: String?, _ body: @escaping @Loop (BackendChoice) async -> Result
   ) throws(BackendUnavailable) -> Result {
     let (backend, choice) = try openBackend(forced: forcedBackend)
+    // What is on the loop takes microseconds and others wait for it, while podman keeps every processor busy.
+    agentd_prefer_short_turns()
     let box = ResultBox<Result>()
     Task(executorPreference: executor) {
       box.result = await body(choice)
@@ -61,6 +63,9 @@ public actor Loop {
       spawn { body() }
     }
   }
+
+  /// Gives back the memory of the program's code: for when what only a start needs is over.
+  public nonisolated static func dropCodePages() { agentd_drop_code_pages() }
 
   /// Now, by the monotonic clock.
   public static var now: Instant { Instant(nanoseconds: agentd_monotonic()) }

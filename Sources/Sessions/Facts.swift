@@ -2,6 +2,7 @@
 
 internal import Audit
 internal import FoundationEssentials
+internal import JSON
 internal import Profiles
 internal import Reactor
 
@@ -135,12 +136,10 @@ struct Facts: Codable, Sendable, Equatable {
 
   /// The bytes of the file.
   func json() -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(self) else {
+    guard let bytes = try? JSONText.encode(self) else {
       preconditionFailure("strings and numbers have a JSON form")
     }
-    return [UInt8](data) + [UInt8(ascii: "\n")]
+    return bytes + [UInt8(ascii: "\n")]
   }
 
   private struct Form: Decodable { let version: Int }

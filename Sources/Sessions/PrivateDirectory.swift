@@ -69,11 +69,14 @@ public struct PrivateDirectory: Sendable {
   /// Replaces the facts: whoever reads them finds the old ones or the new ones, whole. The directory is made where it
   /// was lost. Not waited for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends sessions.
   func write(_ facts: Facts) throws(SystemError) {
-    guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
-      throw SystemError("mkdir \(path)", Errno(rawValue: errno))
-    }
     let new = "\(path)/\(Self.newFactsName)"
-    let raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    var raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    if raw < 0, errno == ENOENT {
+      guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
+        throw SystemError("mkdir \(path)", Errno(rawValue: errno))
+      }
+      raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    }
     let file = Descriptor(owning: try check("open \(new)", raw))
     let bytes = facts.json()
     var written = 0

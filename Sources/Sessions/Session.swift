@@ -27,7 +27,7 @@ public final class Session {
   /// Its id.
   public let id: SessionID
   /// Its record on disk.
-  public let record: Record
+  public var record: Record { Record(path: facts.record) }
   /// When it was accepted.
   public let accepted: Instant
   /// What it is doing.
@@ -40,13 +40,11 @@ public final class Session {
   public var isScheduled: Bool { metadata.scheduledFor != nil }
 
   let host: SessionHost
-  let directory: PrivateDirectory
   let containerName: ContainerName
   let beginning: Beginning
-  var log: Logger
   var facts: Facts
-  /// What it was asked for, until it is released.
-  var invocation: Invocation?
+  /// What it was asked for, until it is released. Not in the session itself, where its place would stay taken.
+  private var pending: Pending?
   /// The FIFO that it is released through, until its container has ended.
   var envelope: Stream?
   /// When its container ended; nil for now.
@@ -66,6 +64,34 @@ public final class Session {
   /// What `stop` interrupts, while there is something to interrupt.
   var onStop: (@Loop () -> Void)?
 
+  private indirect enum Pending {
+    case invocation(Invocation)
+  }
+
+  // Made anew where they are needed: of ten thousand sessions that live hardly one needs them at a time.
+
+  var directory: PrivateDirectory { PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id) }
+
+  var log: Logger {
+    var log = host.log
+    log[metadataKey: "session_id"] = "\(id)"
+    log[metadataKey: "container_name"] = "\(containerName)"
+    log[metadataKey: "profile"] = "\(facts.metadata.profile)"
+    return log
+  }
+
+  /// What it was asked for, until it is released.
+  var invocation: Invocation? {
+    guard case .invocation(let invocation)? = pending else { return nil }
+    return invocation
+  }
+
+  /// Its envelope's bytes, once: the secrets in them are not kept for as long as it lives.
+  func takeEnvelope() -> [UInt8]? {
+    defer { pending = nil }
+    return invocation?.envelope?.bytes
+  }
+
   var metadata: Metadata {
     get { facts.metadata }
     set { facts.metadata = newValue }
@@ -80,19 +106,13 @@ public final class Session {
     self.containerName = containerName
     self.facts = facts
     self.beginning = beginning
-    self.invocation = invocation
+    pending = invocation.map { .invocation($0) }
     self.envelope = envelope
-    record = Record(path: facts.record)
-    directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
     // Moments of another run of the machine mean nothing in this one.
     accepted =
       facts.bootID == Boot.id ? min(Instant(nanoseconds: facts.acceptedNanoseconds), Loop.now) : Loop.now
     phase = facts.metadata.phases.last.flatMap { SessionPhase(rawValue: $0.name) } ?? .image
     stopRequested = facts.requestedEnd == .stop
-    log = host.log
-    log[metadataKey: "session_id"] = "\(id)"
-    log[metadataKey: "container_name"] = "\(containerName)"
-    log[metadataKey: "profile"] = "\(facts.metadata.profile)"
   }
 
   /// Makes the record and the private directory of a new session. When it throws, neither is left.
@@ -190,8 +210,15 @@ public final class Session {
   }
 
   /// Lives the session to its end. To be called once.
+  ///
+  /// A task keeps the most memory that its calls ever needed. This one waits for as long as the session lives, so what
+  /// comes before and after that runs in tasks of its own.
   public func run() async -> Conclusion {
     let ending = await live()
+    return await Loop.spawn { await self.conclude(ending) }.value
+  }
+
+  @inline(never) private func conclude(_ ending: Ending) async -> Conclusion {
     canBeLeft = false
     var conclusion = Conclusion(ending)
     if facts.step != .ended { await settle(ending, conclusion) }
@@ -210,7 +237,7 @@ public final class Session {
   }
 
   /// Writes down how it ended, before anything of it is removed.
-  private func settle(_ ending: Ending, _ conclusion: Conclusion) async {
+  @inline(never) private func settle(_ ending: Ending, _ conclusion: Conclusion) async {
     Checkpoint.exited.pass()
     let end = endTime ?? Loop.wallClock
     metadata.endTimestamp = end
@@ -257,7 +284,7 @@ public final class Session {
   }
 
   /// Puts a sentence of agentd's own where the operator looks for the reason: at the end of the session's output.
-  private func explain(_ sentence: String) async {
+  @inline(never) private func explain(_ sentence: String) async {
     let now = Loop.wallClock
     do throws(AuditError) {
       try await host.worker.run { [record] () throws(AuditError) in

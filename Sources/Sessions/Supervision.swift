@@ -26,20 +26,16 @@ extension Session {
   }
 
   /// Brings the session from where it begins to the end of its container.
-  func live() async -> Ending {
+  @inline(never) func live() async -> Ending {
     switch beginning {
     case .prepared:
       log.info("runner.session_started", metadata: ["repository": "\(repository)"])
-      do throws(Interruption) {
-        return await supervise(try await start())
-      } catch {
-        switch error {
-        case .stopped:
-          return .failed(
-            reason: stopReason ?? "The session was stopped before its container was started.")
-        case .failed(let sentence): return .failed(reason: sentence)
-        case .noShell: return .noShell(metadata.image)
-        }
+      switch await Loop.spawn({ await self.started() }).value {
+      case .success(let container): return await supervise(container)
+      case .failure(.stopped):
+        return .failed(reason: stopReason ?? "The session was stopped before its container was started.")
+      case .failure(.failed(let sentence)): return .failed(reason: sentence)
+      case .failure(.noShell): return .noShell(metadata.image)
       }
     case .released(let container):
       canBeLeft = true
@@ -56,6 +52,14 @@ extension Session {
     case stopped
     case failed(String)
     case noShell
+  }
+
+  @inline(never) private func started() async -> Result<HeldContainer, Interruption> {
+    do throws(Interruption) {
+      return .success(try await start())
+    } catch {
+      return .failure(error)
+    }
   }
 
   /// Brings a prepared session to a container that is watched and may be released.
@@ -181,7 +185,7 @@ extension Session {
   // MARK: A container that runs
 
   /// Follows a container to its end, whichever daemon released it.
-  private func supervise(_ held: HeldContainer) async -> Ending {
+  @inline(never) private func supervise(_ held: HeldContainer) async -> Ending {
     defer { held.close() }
     var end = ContainerEnd.unwatched
     if let container = held.process { end = await watch(container, held.conmon) }
@@ -215,7 +219,7 @@ extension Session {
   }
 
   /// Releases the container and returns when it has ended.
-  private func watch(_ container: Process, _ conmon: Process?) async -> ContainerEnd {
+  @inline(never) private func watch(_ container: Process, _ conmon: Process?) async -> ContainerEnd {
     let events = Inbox<Event>(capacity: 8)
     var timers: [Timer] = []
     container.onExit = { events.post(.exited) }
@@ -290,9 +294,7 @@ extension Session {
 
   private func release(_ events: Inbox<Event>) {
     // Nothing is to be written when an earlier daemon has released it, or when its end has come first.
-    guard facts.step == .released, let envelope, let bytes = invocation?.envelope?.bytes else { return }
-    // The secrets in it are not kept for as long as the session lives.
-    invocation = nil
+    guard facts.step == .released, let envelope, let bytes = takeEnvelope() else { return }
     Loop.spawn {
       do throws(StreamError) {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
@@ -365,7 +367,7 @@ extension Session {
     "The container's conmon, which writes its output down, was ended before the container, so the container was"
     + " killed: see who ended it, or whether memory ran out."
 
-  private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
+  @inline(never) private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
     readReport()
     let code: Int32?
     if let status {
