@@ -380,7 +380,10 @@ public final class Service {
   }
 
   private func live(_ session: Session) async {
-    let conclusion = await session.run()
+    await end(session, session.run())
+  }
+
+  @inline(never) private func end(_ session: Session, _ conclusion: Conclusion) async {
     sessions[session.id] = nil
     replying += 1
     await followers.tell(FinishedSession(session, conclusion), of: session.id)

@@ -52,14 +52,17 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// Makes the directory with FIFO, report and facts, all for its owner only.
-  ///
-  /// - Returns: the FIFO, open for reading and writing, so that it keeps what is written before the container reads.
-  func create(_ facts: Facts) throws(SystemError) -> Descriptor {
+  func create(_ facts: Facts) throws(SystemError) {
     try check("mkdir \(path)", mkdir(path, 0o700))
     try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
     let report = open(reportPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     _ = Descriptor(owning: try check("open \(reportPath)", report))
     try write(facts)
+  }
+
+  /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
+  /// waits for somebody to write into it goes on then.
+  func openEnvelope() throws(SystemError) -> Descriptor {
     let envelope = open(envelopePath, O_RDWR | O_NONBLOCK | O_CLOEXEC)
     return Descriptor(owning: try check("open \(envelopePath)", envelope))
   }

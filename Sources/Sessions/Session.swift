@@ -45,7 +45,7 @@ public final class Session {
   var facts: Facts
   /// What it was asked for, until it is released. Not in the session itself, where its place would stay taken.
   private var pending: Pending?
-  /// The FIFO that it is released through, until its container has ended.
+  /// The FIFO that it is released through, from its release until its container has read from it or has ended.
   var envelope: Stream?
   /// When its container ended; nil for now.
   var endTime: Timestamp?
@@ -99,7 +99,7 @@ public final class Session {
 
   init(
     host: SessionHost, id: SessionID, containerName: ContainerName, facts: Facts, beginning: Beginning,
-    invocation: Invocation? = nil, envelope: Stream? = nil
+    invocation: Invocation? = nil
   ) {
     self.host = host
     self.id = id
@@ -107,7 +107,6 @@ public final class Session {
     self.facts = facts
     self.beginning = beginning
     pending = invocation.map { .invocation($0) }
-    self.envelope = envelope
     // Moments of another run of the machine mean nothing in this one.
     accepted =
       facts.bootID == Boot.id ? min(Instant(nanoseconds: facts.acceptedNanoseconds), Loop.now) : Loop.now
@@ -133,17 +132,9 @@ public final class Session {
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)
-      case .made(let fifo):
-        let descriptor = Descriptor(owning: fifo)
-        do throws(SystemError) {
-          let envelope = try Stream(descriptor, .write)
-          return Session(
-            host: host, id: id, containerName: name, facts: facts, beginning: .prepared,
-            invocation: invocation, envelope: envelope)
-        } catch {
-          await host.worker.run { unmake(directory, Record(path: facts.record)) }
-          throw SessionRefusal("The session cannot be watched (\(error)): raise the open-files limit.")
-        }
+      case .made:
+        return Session(
+          host: host, id: id, containerName: name, facts: facts, beginning: .prepared, invocation: invocation)
       }
     }
     throw SessionRefusal(
@@ -166,7 +157,7 @@ public final class Session {
   }
 
   private enum Preparation: Sendable {
-    case made(fifo: Int32)
+    case made
     case collision
     case failed(String)
   }
@@ -175,9 +166,8 @@ public final class Session {
   private nonisolated static func make(
     _ directory: PrivateDirectory, _ facts: Facts, _ auditRoot: String
   ) -> Preparation {
-    let fifo: Descriptor
     do throws(SystemError) {
-      fifo = try directory.create(facts)
+      try directory.create(facts)
     } catch {
       guard error.errno != .fileExists else { return .collision }
       try? directory.remove()
@@ -186,17 +176,12 @@ public final class Session {
     }
     do throws(AuditError) {
       _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
-      return .made(fifo: fifo.release())
+      return .made
     } catch {
       try? directory.remove()
       if case .collision = error { return .collision }
       return .failed("\(error)")
     }
-  }
-
-  private nonisolated static func unmake(_ directory: PrivateDirectory, _ record: Record) {
-    record.discard()
-    try? directory.remove()
   }
 
   /// Asks the session to end: SIGTERM to its command, SIGKILL after the grace. Asking again does nothing.
@@ -211,11 +196,15 @@ public final class Session {
 
   /// Lives the session to its end. To be called once.
   ///
-  /// A task keeps the most memory that its calls ever needed. This one waits for as long as the session lives, so what
-  /// comes before and after that runs in tasks of its own.
+  /// A task keeps the most memory that its calls ever needed, a kilobyte at a time. This one waits for as long as the
+  /// session lives, so what comes before and after that runs in tasks of its own, and the functions that lead to
+  /// where it waits are kept small: what is inlined into them would stay with them.
   public func run() async -> Conclusion {
-    let ending = await live()
-    return await Loop.spawn { await self.conclude(ending) }.value
+    await end(live())
+  }
+
+  @inline(never) private func end(_ ending: Ending) async -> Conclusion {
+    await host.endings.withPermit { await Loop.spawn { await self.conclude(ending) }.value }
   }
 
   @inline(never) private func conclude(_ ending: Ending) async -> Conclusion {

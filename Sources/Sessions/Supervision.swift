@@ -29,22 +29,31 @@ extension Session {
   @inline(never) func live() async -> Ending {
     switch beginning {
     case .prepared:
-      log.info("runner.session_started", metadata: ["repository": "\(repository)"])
       switch await Loop.spawn({ await self.started() }).value {
       case .success(let container): return await supervise(container)
-      case .failure(.stopped):
-        return .failed(reason: stopReason ?? "The session was stopped before its container was started.")
-      case .failure(.failed(let sentence)): return .failed(reason: sentence)
-      case .failure(.noShell): return .noShell(metadata.image)
+      case .failure(let interruption): return ending(interruption)
       }
     case .released(let container):
-      canBeLeft = true
-      readReport(writtenAt: directory.reportTime())
+      resume()
       return await supervise(container)
     case .ended(let ending, let time):
       if facts.step == .released { readReport(writtenAt: directory.reportTime()) }
       endTime = time
       return ending
+    }
+  }
+
+  @inline(never) private func resume() {
+    canBeLeft = true
+    readReport(writtenAt: directory.reportTime())
+  }
+
+  @inline(never) private func ending(_ interruption: Interruption) -> Ending {
+    switch interruption {
+    case .stopped:
+      .failed(reason: stopReason ?? "The session was stopped before its container was started.")
+    case .failed(let sentence): .failed(reason: sentence)
+    case .noShell: .noShell(metadata.image)
     }
   }
 
@@ -55,6 +64,7 @@ extension Session {
   }
 
   @inline(never) private func started() async -> Result<HeldContainer, Interruption> {
+    log.info("runner.session_started", metadata: ["repository": "\(repository)"])
     do throws(Interruption) {
       return .success(try await start())
     } catch {
@@ -93,6 +103,14 @@ extension Session {
     Checkpoint.watched.pass()
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
+    do throws(SystemError) {
+      try await openEnvelope()
+    } catch {
+      container.close()
+      throw .failed(
+        "The session's FIFO could not be opened (\(error)), so it was not released: raise the open-files limit."
+      )
+    }
     if let bytes = invocation?.envelope?.bytes, let envelope {
       // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
       facts.isPartlyReleased = envelope.reserve(bytes.count) ? nil : true
@@ -106,6 +124,15 @@ extension Session {
     }
     Checkpoint.releasedFacts.pass()
     return container
+  }
+
+  /// Not before it is needed: of many that wait for podman each would hold a descriptor, and each start of a process is
+  /// slower for every descriptor that there is.
+  private func openEnvelope() async throws(SystemError) {
+    let raw = try await host.worker.run { [directory] () throws(SystemError) in
+      try directory.openEnvelope().release()
+    }
+    envelope = try Stream(Descriptor(owning: raw), .write)
   }
 
   private static func unkept(_ error: SystemError, _ what: String) -> String {
@@ -189,6 +216,10 @@ extension Session {
     defer { held.close() }
     var end = ContainerEnd.unwatched
     if let container = held.process { end = await watch(container, held.conmon) }
+    return await judge(held, end)
+  }
+
+  @inline(never) private func judge(_ held: HeldContainer, _ end: ContainerEnd) async -> Ending {
     canBeLeft = false
     guard end != .refusesToEnd else {
       return .failed(

@@ -88,7 +88,7 @@ struct RecoveryTests {
       facts.ending = ending
       if step == .ended { facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_009) }
       let directory = PrivateDirectory(path: directory(session))
-      _ = try directory.create(facts)
+      try directory.create(facts)
     }
 
     /// What podman says of containers: session, state, exit code, and whether anybody saw the end.

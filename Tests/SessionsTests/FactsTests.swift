@@ -99,7 +99,7 @@ struct FactsTests {
   func removal() throws {
     defer { scratch.remove() }
     let facts = try facts()
-    _ = try directory.create(facts)
+    try directory.create(facts)
     #expect(exists(directory.envelopePath))
     try directory.empty()
     #expect(!exists(directory.envelopePath))
@@ -120,7 +120,8 @@ struct FactsTests {
       defer { tests.scratch.remove() }
       let directory = tests.directory
       #expect(directory.unreadEnvelope() == nil)
-      let daemon = try directory.create(try tests.facts())
+      try directory.create(try tests.facts())
+      let daemon = try directory.openEnvelope()
       #expect(directory.unreadEnvelope() == 0)
       #expect(Glibc.write(daemon.raw, "12345", 5) == 5)
       #expect(directory.unreadEnvelope() == 5)
