@@ -30,7 +30,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
   name: "agentd",
   // For Benchmarks/, which is a package of its own.
-  products: ["Control", "Cron", "Engine", "Profiles", "Reactor", "Sessions", "Time"].map {
+  products: ["Audit", "Control", "Cron", "Engine", "Profiles", "Reactor", "Sessions", "Time"].map {
     .library(name: $0, targets: [$0])
   },
   dependencies: [

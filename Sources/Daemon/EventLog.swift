@@ -127,7 +127,8 @@ public struct EventLog: LogHandler {
       text.append(key)
       text.append(mark: ":")
       switch value {
-      case .stringConvertible(let number as any BinaryInteger): text.append(number)
+      // As large as every reader of JSON takes whole numbers.
+      case .stringConvertible(let number as any BinaryInteger): text.append(Int64(clamping: number))
       case .stringConvertible(let flag as Bool): text.append(flag)
       case .string, .stringConvertible, .array, .dictionary: text.append(value.description)
       }

@@ -84,6 +84,11 @@ extension Session {
     }
     Checkpoint.launching.pass()
     try await launch(profile, image)
+    return try await hold()
+  }
+
+  /// Watches the container that was just started, and prepares its release.
+  @inline(never) private func hold() async throws(Interruption) -> HeldContainer {
     Checkpoint.launched.pass()
     enter(.setup)
     let pids = await host.worker.run { [directory] in directory.processIDs() }
@@ -128,7 +133,7 @@ extension Session {
 
   /// Not before it is needed: of many that wait for podman each would hold a descriptor, and each start of a process is
   /// slower for every descriptor that there is.
-  private func openEnvelope() async throws(SystemError) {
+  @inline(never) private func openEnvelope() async throws(SystemError) {
     let raw = try await host.worker.run { [directory] () throws(SystemError) in
       try directory.openEnvelope().release()
     }
@@ -141,7 +146,7 @@ extension Session {
   }
 
   /// The image's id, pulled when it is missing. A stop does not wait for a pull, which goes on for others.
-  private func findImage() async throws(Interruption) -> ImageIdentity {
+  @inline(never) private func findImage() async throws(Interruption) -> ImageIdentity {
     guard !stopRequested else { throw .stopped }
     let answers = Inbox<Result<ImageIdentity, EngineError>?>(capacity: 2)
     onStop = { answers.post(nil) }
@@ -162,7 +167,7 @@ extension Session {
     }
   }
 
-  private func launch(_ profile: Profile, _ image: ImageIdentity) async throws(Interruption) {
+  @inline(never) private func launch(_ profile: Profile, _ image: ImageIdentity) async throws(Interruption) {
     // Runs as soon as this task waits: by then podman was started, if its turn had come.
     #if DEBUG
       Loop.spawn { Checkpoint.midLaunch.pass() }
@@ -184,7 +189,7 @@ extension Session {
     }
   }
 
-  private func containerLaunch(_ profile: Profile, _ image: ImageIdentity) -> ContainerLaunch {
+  @inline(never) private func containerLaunch(_ profile: Profile, _ image: ImageIdentity) -> ContainerLaunch {
     var mounts = [
       BindMount(source: directory.envelopePath, target: SetupScript.envelopePath, isRelabelled: true),
       BindMount(source: directory.reportPath, target: SetupScript.reportPath, isRelabelled: true),
