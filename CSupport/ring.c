@@ -9,8 +9,18 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+struct completion {
+  uint64_t token;
+  int32_t result;
+  uint32_t flags;
+};
+
 struct agentd_ring {
   struct io_uring uring;
+  // Completions that were taken from the kernel while another one was looked for: those from `delivered` on are to be
+  // delivered yet.
+  struct completion *backlog;
+  size_t waiting, delivered, capacity;
   // The table of stowed files: made when the first is stowed. Slots from `next` on were never used; `vacated` holds the
   // others that are free, `vacancies` of them.
   int *vacated;
@@ -63,6 +73,7 @@ int agentd_ring_open(agentd_ring **out) {
 void agentd_ring_close(agentd_ring *ring) {
   io_uring_queue_exit(&ring->uring);
   free(ring->vacated);
+  free(ring->backlog);
   free(ring);
 }
 
@@ -140,6 +151,19 @@ int agentd_ring_add_stowed(agentd_ring *ring, int slot, uint32_t interest, uint6
   return 0;
 }
 
+static int set_aside(agentd_ring *ring, const struct io_uring_cqe *completion) {
+  if (ring->waiting == ring->capacity) {
+    size_t capacity = ring->capacity ? 2 * ring->capacity : 64;
+    struct completion *backlog = realloc(ring->backlog, capacity * sizeof *backlog);
+    if (!backlog) return -ENOMEM;
+    ring->backlog = backlog;
+    ring->capacity = capacity;
+  }
+  ring->backlog[ring->waiting++] =
+      (struct completion){.token = completion->user_data, .result = completion->res, .flags = completion->flags};
+  return 0;
+}
+
 int agentd_ring_reopen(agentd_ring *ring, int slot) {
   struct io_uring_sqe *entry;
   int result = next_entry(ring, &entry);
@@ -149,13 +173,24 @@ int agentd_ring_reopen(agentd_ring *ring, int slot) {
   io_uring_sqe_set_data64(entry, REOPEN_TOKEN);
   result = io_uring_submit(&ring->uring);
   if (result < 0) return result;
-  // It is carried out while it is submitted, so its completion is there, among others that wait to be taken.
-  unsigned head;
-  struct io_uring_cqe *completion;
-  io_uring_for_each_cqe(&ring->uring, head, completion) {
-    if (completion->user_data != REOPEN_TOKEN) continue;
-    completion->user_data = AGENTD_TOKEN_NONE;
-    return completion->res;
+  // It is carried out while it is submitted. Its completion is behind those that wait to be taken, and where there are
+  // many of them (a thousand containers end at once) the kernel has yet to make room for it.
+  for (int attempts = 0; attempts < 1000; attempts++) {
+    unsigned head, seen = 0;
+    int opened = -EAGAIN, failure = 0;
+    struct io_uring_cqe *completion;
+    io_uring_for_each_cqe(&ring->uring, head, completion) {
+      if (completion->user_data == REOPEN_TOKEN) {
+        opened = completion->res;
+      } else if ((failure = set_aside(ring, completion)) < 0) {
+        break;
+      }
+      seen++;
+    }
+    io_uring_cq_advance(&ring->uring, seen);
+    if (opened != -EAGAIN || failure < 0) return opened != -EAGAIN ? opened : failure;
+    result = io_uring_submit_and_get_events(&ring->uring);
+    if (result < 0 && result != -EBUSY && result != -EAGAIN && result != -EINTR) return result;
   }
   return -EAGAIN;
 }
@@ -167,31 +202,47 @@ void agentd_ring_discard(agentd_ring *ring, int slot) {
   ring->vacated[ring->vacancies++] = slot;
 }
 
+// Turns a completion into an event; returns how many were written, or an error that the loop cannot go on with.
+static int deliver(struct completion completion, struct agentd_event *event) {
+  if (completion.token == REOPEN_TOKEN) {
+    // Nobody waits for it any more.
+    if (completion.result >= 0) close(completion.result);
+    return 0;
+  }
+  if (completion.token == AGENTD_TOKEN_NONE || completion.result == -ECANCELED) return 0;
+  if (completion.result < 0) return completion.result;
+  *event = (struct agentd_event){
+      .token = completion.token,
+      .ready = ready_bits((uint32_t)completion.result),
+      .rearm = !(completion.flags & IORING_CQE_F_MORE),
+  };
+  return 1;
+}
+
 int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned capacity, bool block) {
-  int result = block ? io_uring_submit_and_wait(&ring->uring, 1) : io_uring_submit_and_get_events(&ring->uring);
-  // EBUSY and EAGAIN say that completions have to be taken before more can be submitted: they are taken below.
-  if (result < 0 && result != -EBUSY && result != -EAGAIN) return result;
   unsigned head, seen = 0, written = 0;
   int failure = 0;
+  // What was set aside came before what is still with the kernel.
+  while (ring->delivered < ring->waiting && written < capacity) {
+    int result = deliver(ring->backlog[ring->delivered++], &events[written]);
+    if (result < 0) failure = result;
+    if (result > 0) written++;
+  }
+  if (ring->delivered == ring->waiting) ring->delivered = ring->waiting = 0;
+  block = block && !written && !failure;
+  int result = block ? io_uring_submit_and_wait(&ring->uring, 1) : io_uring_submit_and_get_events(&ring->uring);
+  // EBUSY and EAGAIN say that completions have to be taken before more can be submitted: they are taken below.
+  if (result < 0 && result != -EBUSY && result != -EAGAIN && !written) return result;
   struct io_uring_cqe *completion;
   io_uring_for_each_cqe(&ring->uring, head, completion) {
     if (written == capacity) break;
     seen++;
-    if (completion->user_data == REOPEN_TOKEN) {
-      // There was no room for it when it was looked for, and nobody waits for it any more.
-      if (completion->res >= 0) close(completion->res);
-      continue;
-    }
-    if (completion->user_data == AGENTD_TOKEN_NONE || completion->res == -ECANCELED) continue;
-    if (completion->res < 0) {
-      failure = completion->res;
-      continue;
-    }
-    events[written++] = (struct agentd_event){
-        .token = completion->user_data,
-        .ready = ready_bits((uint32_t)completion->res),
-        .rearm = !(completion->flags & IORING_CQE_F_MORE),
-    };
+    result = deliver(
+        (struct completion){
+            .token = completion->user_data, .result = completion->res, .flags = completion->flags},
+        &events[written]);
+    if (result < 0) failure = result;
+    if (result > 0) written++;
   }
   io_uring_cq_advance(&ring->uring, seen);
   // A poll that the kernel cannot keep (it is out of memory) would be an event that never comes: a child never reaped,

@@ -5,7 +5,7 @@
 // words, and the container's init, its child, which waits for its envelope, reports how far it came, and then does what
 // the profile's command says, whose first word is `stub`:
 //
-//     live=MS       goes on for so long             until=FILE   goes on until it gets a shared lock on FILE
+//     live=MS       goes on for so long             until=FIFO   goes on until somebody opens FIFO for writing
 //     print=TEXT    writes a line to the log        mark=FILE    appends a byte to FILE once the command runs
 //     exit=CODE     ends with CODE                  signal=N     ends by signal N
 //
@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -163,10 +162,11 @@ static void command(char **words, const char *log) {
       close(file);
     }
     if (!strncmp(*words, "until=", 6)) {
-      int file = open(value, O_RDONLY | O_CLOEXEC);
-      if (file < 0) _exit(6);
-      while (flock(file, LOCK_SH) < 0 && errno == EINTR) {
+      // Returns when somebody has the FIFO open for writing.
+      int file;
+      while ((file = open(value, O_RDONLY | O_CLOEXEC)) < 0 && errno == EINTR) {
       }
+      if (file < 0) _exit(6);
     }
   }
   _exit(code);

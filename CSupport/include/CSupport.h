@@ -73,6 +73,9 @@ int agentd_reap(int pidfd, int *wait_status);
 // status, 0 when it has not been reaped by its parent yet, -ENOTTY and the like where the kernel cannot say.
 int agentd_pidfd_exit(int pidfd, int *wait_status);
 
+// Asks the scheduler for short turns soon after each wake-up, instead of long ones (Linux 6.12 and later; else nothing
+// happens). For the calling thread only: what it starts does not inherit it.
+void agentd_prefer_short_turns(void);
 // Names the calling thread, at most 15 bytes, for ps and gdb.
 void agentd_thread_name(const char *name);
 

@@ -461,7 +461,10 @@ public final class Service {
   }
 
   func live(_ session: Session) async {
-    let conclusion = await session.run()
+    await conclude(session, session.run())
+  }
+
+  @inline(never) private func conclude(_ session: Session, _ conclusion: Conclusion) async {
     sessions[session.id] = nil
     admission.end(session.id)
     advance()

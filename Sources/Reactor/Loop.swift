@@ -24,6 +24,8 @@ public actor Loop {
     forcedBackend: String?, _ body: @escaping @Loop (BackendChoice) async -> Result
   ) throws(BackendUnavailable) -> Result {
     let (backend, choice) = try openBackend(forced: forcedBackend)
+    // What is on the loop takes microseconds and others wait for it, while podman keeps every processor busy.
+    agentd_prefer_short_turns()
     let box = ResultBox<Result>()
     Task(executorPreference: executor) {
       box.result = await body(choice)

@@ -27,12 +27,21 @@ public final class Process {
   /// - Parameters:
   ///   - pid: a process that exists now. The caller makes sure that the number still means the process it thinks of.
   ///   - needsStatus: whether its end is told only when its status can be read, after its parent has reaped it.
+  ///   - isStowed: whether it is held without a descriptor, where the kernel can do that: for one of which little more
+  ///     than its end is to be known. All else works as well, and costs more.
   /// - Throws: `SystemError`; ESRCH when there is no such process.
-  public init(pid: Int32, needsStatus: Bool = true) throws(SystemError) {
+  public init(pid: Int32, needsStatus: Bool = true, isStowed: Bool = false) throws(SystemError) {
     self.needsStatus = needsStatus
-    let raw = try SystemError.check("pidfd_open", agentd_pidfd_open(pid))
-    pidfd = Descriptor(owning: raw)
-    watch = try Watch(raw, .read) { [weak self] ready in self?.examine(hungUp: ready.contains(.hangup)) }
+    let opened = Descriptor(owning: try SystemError.check("pidfd_open", agentd_pidfd_open(pid)))
+    let raw = opened.raw
+    let onReady: @Loop (Interest) -> Void = { [weak self] in self?.examine(hungUp: $0.contains(.hangup)) }
+    if isStowed, let file = StowedFile(raw) {
+      stowed = file
+      watch = try Watch(file, .read, onReady)
+    } else {
+      pidfd = consume opened
+      watch = try Watch(raw, .read, onReady)
+    }
   }
 
   /// The process id of a process's parent now; nil when there is no such process.
@@ -47,23 +56,6 @@ public final class Process {
     guard let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
     let fields = bytes[(end + 1)...].split(separator: UInt8(ascii: " "))
     return fields.count > 1 ? Int32(String(decoding: fields[1], as: UTF8.self)) : nil
-  }
-
-  /// Holds it without a descriptor from now on, where the kernel can do that: for one of which little more than its end is
-  /// to be known. Everything else works as before, and costs more.
-  public func stow() throws(SystemError) {
-    guard let raw = pidfd?.raw, let file = StowedFile(raw) else { return }
-    watch?.close()
-    // Should it have ended meanwhile, the new watch says so at once.
-    do throws(SystemError) {
-      watch = try Watch(file, .read) { [weak self] ready in self?.examine(hungUp: ready.contains(.hangup)) }
-    } catch {
-      watch = nil
-      file.close()
-      throw error
-    }
-    stowed = file
-    pidfd = nil
   }
 
   /// Whether it has ended.

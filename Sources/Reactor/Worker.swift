@@ -59,6 +59,7 @@ public final class Worker: Sendable {
 
   private func serve() -> Never {
     agentd_thread_name("agentd-worker")
+    agentd_prefer_short_turns()
     while true {
       var count: UInt64 = 0
       _ = Glibc.read(wakeDescriptor.raw, &count, 8)

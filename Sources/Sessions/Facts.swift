@@ -141,7 +141,7 @@ struct Facts: Codable, Sendable, Equatable {
   /// The bytes of the file.
   func json() -> [UInt8] {
     let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.outputFormatting = .withoutEscapingSlashes
     guard let data = try? encoder.encode(self) else {
       preconditionFailure("strings and numbers have a JSON form")
     }

@@ -64,7 +64,8 @@ struct HeldContainer {
   ) throws(SystemError) -> Process? {
     let process: Process
     do throws(SystemError) {
-      process = try Process(pid: pid, needsStatus: needsStatus)
+      // Of ten thousand sessions that wait for their ends none needs a descriptor: see `StowedFile`.
+      process = try Process(pid: pid, needsStatus: needsStatus, isStowed: true)
     } catch {
       guard error.errno != .noSuchProcess else { return nil }
       throw error
@@ -72,15 +73,6 @@ struct HeldContainer {
     guard isMeant() else {
       process.close()
       return nil
-    }
-    if !needsStatus {
-      // Of conmon its end is all that is asked for, but in a rare case: it costs no descriptor.
-      do throws(SystemError) {
-        try process.stow()
-      } catch {
-        process.close()
-        throw error
-      }
     }
     return process
   }

@@ -52,7 +52,6 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// Makes the directory with FIFO, report and facts, all for its owner only.
-  ///
   func create(_ facts: Facts) throws(SystemError) {
     try check("mkdir \(path)", mkdir(path, 0o700))
     try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
@@ -61,7 +60,8 @@ public struct PrivateDirectory: Sendable {
     try write(facts)
   }
 
-  /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads.
+  /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
+  /// waits for somebody to write into it goes on then.
   func openEnvelope() throws(SystemError) -> Descriptor {
     let envelope = open(envelopePath, O_RDWR | O_NONBLOCK | O_CLOEXEC)
     return Descriptor(owning: try check("open \(envelopePath)", envelope))
@@ -72,11 +72,14 @@ public struct PrivateDirectory: Sendable {
   /// Replaces the facts: whoever reads them finds the old ones or the new ones, whole. The directory is made where it
   /// was lost. Not waited for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends sessions.
   func write(_ facts: Facts) throws(SystemError) {
-    guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
-      throw SystemError("mkdir \(path)", Errno(rawValue: errno))
-    }
     let new = "\(path)/\(Self.newFactsName)"
-    let raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    var raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    if raw < 0, errno == ENOENT {
+      guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
+        throw SystemError("mkdir \(path)", Errno(rawValue: errno))
+      }
+      raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    }
     let file = Descriptor(owning: try check("open \(new)", raw))
     let bytes = facts.json()
     var written = 0

@@ -31,9 +31,6 @@ extension Session {
     }
   }
 
-  /// Its turn has come: it may be run, with this.
-  public func takeTurn(_ invocation: Invocation) { self.invocation = invocation }
-
   /// Logs that it waits.
   ///
   /// - Parameter count: how many before it.

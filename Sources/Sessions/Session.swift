@@ -29,7 +29,7 @@ public final class Session {
   /// Its id.
   public let id: SessionID
   /// Its record on disk.
-  public let record: Record
+  public var record: Record { Record(path: facts.record) }
   /// When it was accepted.
   public let accepted: Instant
   /// What it is doing.
@@ -42,14 +42,12 @@ public final class Session {
   public var isScheduled: Bool { metadata.scheduledFor != nil }
 
   let host: SessionHost
-  let directory: PrivateDirectory
   let containerName: ContainerName
   let beginning: Beginning
-  var log: Logger
   var facts: Facts
-  /// What it was asked for, until it is released.
-  var invocation: Invocation?
-  /// The FIFO that it is released through, until its container has ended.
+  /// What it was asked for, until it is released. Not in the session itself, where its place would stay taken.
+  private var pending: Pending?
+  /// The FIFO that it is released through, from its release until its container has read from it or has ended.
   var envelope: Stream?
   /// Whether podman was asked for its container, by whichever daemon.
   var isLaunched: Bool
@@ -72,6 +70,47 @@ public final class Session {
   /// What `stop` interrupts, while there is something to interrupt.
   var onStop: (@Loop () -> Void)?
 
+  private indirect enum Pending {
+    case invocation(Invocation)
+  }
+
+  // Made anew where they are needed: of ten thousand sessions that live hardly one needs them at a time.
+
+  var directory: PrivateDirectory { PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id) }
+
+  var log: Logger {
+    var log = host.log
+    log[metadataKey: "session_id"] = "\(id)"
+    log[metadataKey: "container_name"] = "\(containerName)"
+    log[metadataKey: "profile"] = "\(facts.metadata.profile)"
+    return log
+  }
+
+  /// What it was asked for, until it is released.
+  var invocation: Invocation? {
+    guard case .invocation(let invocation)? = pending else { return nil }
+    return invocation
+  }
+
+  /// Its envelope's bytes, once: the secrets in them are not kept for as long as it lives.
+  func takeEnvelope() -> [UInt8]? {
+    defer { pending = nil }
+    return invocation?.envelope?.bytes
+  }
+
+  /// Its clone token, once, like its envelope.
+  func takeCloneToken() -> [UInt8]? {
+    guard case .invocation(var invocation)? = pending else { return nil }
+    defer {
+      invocation.cloneToken = nil
+      pending = .invocation(invocation)
+    }
+    return invocation.cloneToken
+  }
+
+  /// Its turn has come: it may be run, with this.
+  public func takeTurn(_ invocation: Invocation) { pending = .invocation(invocation) }
+
   /// What its record says when it is written next.
   public internal(set) var metadata: Metadata {
     get { facts.metadata }
@@ -80,32 +119,25 @@ public final class Session {
 
   init(
     host: SessionHost, id: SessionID, containerName: ContainerName, facts: Facts, beginning: Beginning,
-    invocation: Invocation? = nil, envelope: Stream? = nil
+    invocation: Invocation? = nil
   ) {
     self.host = host
     self.id = id
     self.containerName = containerName
     self.facts = facts
     self.beginning = beginning
-    self.invocation = invocation
-    self.envelope = envelope
+    pending = invocation.map { .invocation($0) }
     // What an earlier daemon did is not believed to have been all, so that its sessions have their containers removed.
     switch beginning {
     case .queued, .prepared: isLaunched = false
     case .released, .ended: isLaunched = true
     }
-    record = Record(path: facts.record)
-    directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
     // Moments of another run of the machine mean nothing in this one.
     accepted =
       facts.bootID == Boot.id ? min(Instant(nanoseconds: facts.acceptedNanoseconds), Loop.now) : Loop.now
     phase = facts.metadata.phases.last.flatMap { SessionPhase(rawValue: $0.name) } ?? .image
     stopRequested = facts.requestedEnd == .stop
     if case .queued = beginning { canBeLeft = true }
-    log = host.log
-    log[metadataKey: "session_id"] = "\(id)"
-    log[metadataKey: "container_name"] = "\(containerName)"
-    log[metadataKey: "profile"] = "\(facts.metadata.profile)"
   }
 
   /// Makes the record and the private directory of a new session. When it throws, neither is left.
@@ -127,19 +159,11 @@ public final class Session {
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)
-      case .made(nil):
+      case .made where isQueued:
         return Session(host: host, id: id, containerName: name, facts: facts, beginning: .queued)
-      case .made(let fifo?):
-        let descriptor = Descriptor(owning: fifo)
-        do throws(SystemError) {
-          let envelope = try Stream(descriptor, .write)
-          return Session(
-            host: host, id: id, containerName: name, facts: facts, beginning: .prepared,
-            invocation: invocation, envelope: envelope)
-        } catch {
-          await host.worker.run { unmake(directory, Record(path: facts.record)) }
-          throw SessionRefusal("The session cannot be watched (\(error)): raise the open-files limit.")
-        }
+      case .made:
+        return Session(
+          host: host, id: id, containerName: name, facts: facts, beginning: .prepared, invocation: invocation)
       }
     }
     throw SessionRefusal(
@@ -164,8 +188,7 @@ public final class Session {
   }
 
   private enum Preparation: Sendable {
-    /// The FIFO is open, but for a session that waits.
-    case made(fifo: Int32?)
+    case made
     case collision
     case failed(String)
   }
@@ -174,10 +197,8 @@ public final class Session {
   private nonisolated static func make(
     _ directory: PrivateDirectory, _ facts: Facts, _ auditRoot: String
   ) -> Preparation {
-    var fifo: Int32?
     do throws(SystemError) {
       try directory.create(facts)
-      if facts.step != .queued { fifo = try directory.openEnvelope().release() }
     } catch {
       guard error.errno != .fileExists else { return .collision }
       try? directory.remove()
@@ -186,18 +207,12 @@ public final class Session {
     }
     do throws(AuditError) {
       _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
-      return .made(fifo: fifo)
+      return .made
     } catch {
-      if let fifo { _ = Descriptor(owning: fifo) }
       try? directory.remove()
       if case .collision = error { return .collision }
       return .failed("\(error)")
     }
-  }
-
-  private nonisolated static func unmake(_ directory: PrivateDirectory, _ record: Record) {
-    record.discard()
-    try? directory.remove()
   }
 
   /// Asks the session to end: SIGTERM to its command, SIGKILL after the grace. Asking again does nothing.
@@ -211,8 +226,19 @@ public final class Session {
   }
 
   /// Lives the session to its end. To be called once.
+  ///
+  /// A task keeps the most memory that its calls ever needed, a kilobyte at a time. This one waits for as long as the
+  /// session lives, so what comes before and after that runs in tasks of its own, and the functions that lead to
+  /// where it waits are kept small: what is inlined into them would stay with them.
   public func run() async -> Conclusion {
-    let ending = await live()
+    await end(live())
+  }
+
+  @inline(never) private func end(_ ending: Ending) async -> Conclusion {
+    await host.endings.withPermit { await Loop.spawn { await self.conclude(ending) }.value }
+  }
+
+  @inline(never) private func conclude(_ ending: Ending) async -> Conclusion {
     canBeLeft = false
     var conclusion = Conclusion(ending)
     if facts.step != .ended { await settle(ending, conclusion) }
@@ -233,7 +259,7 @@ public final class Session {
   }
 
   /// Writes down how it ended, before anything of it is removed.
-  private func settle(_ ending: Ending, _ conclusion: Conclusion) async {
+  @inline(never) private func settle(_ ending: Ending, _ conclusion: Conclusion) async {
     Checkpoint.exited.pass()
     let end = endTime ?? Loop.wallClock
     metadata.endTimestamp = end
@@ -277,7 +303,7 @@ public final class Session {
   }
 
   /// Puts a sentence of agentd's own where the operator looks for the reason: at the end of the session's output.
-  private func explain(_ sentence: String) async {
+  @inline(never) private func explain(_ sentence: String) async {
     let now = Loop.wallClock
     do throws(AuditError) {
       try await host.worker.run { [record] () throws(AuditError) in

@@ -13,6 +13,10 @@ public final class SessionHost {
   public let mirrors: Mirrors?
   /// For what waits for a disk.
   public let worker: Worker
+  /// Sessions that end at the same time. Others wait, which costs little, where ending costs kilobytes each: removals go
+  /// by 64, and a machine that shuts down ends all of them at once.
+  private static let endingLimit = 256
+  let endings = Semaphore(permits: endingLimit)
   /// For the reports of the sessions' setups.
   let reports: FileWatcher
   /// The first 8 hex digits that mark everything of this daemon.

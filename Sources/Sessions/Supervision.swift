@@ -26,34 +26,39 @@ extension Session {
   }
 
   /// Brings the session from where it begins to the end of its container.
-  func live() async -> Ending {
+  @inline(never) func live() async -> Ending {
     switch beginning {
     case .queued, .prepared:
-      do throws(Interruption) {
-        if case .queued = beginning { try await leaveQueue() }
-        log.info("runner.session_started", metadata: ["repository": "\(repository)"])
-        return await supervise(try await start())
-      } catch {
-        switch error {
-        case .stopped:
-          let what = phase == .queued ? "while it was queued" : "before its container was started"
-          return .failed(reason: stopReason ?? "The session was stopped \(what).")
-        case .failed(let sentence): return .failed(reason: sentence)
-        case .noShell: return .noShell(metadata.image)
-        case .timedOut: return .timedOut(code: nil)
-        case .notFetched(let sentence):
-          // As a clone that fails in the container.
-          return .setupFailed(code: SetupScript.failureCode, reason: sentence)
-        }
+      switch await Loop.spawn({ await self.started() }).value {
+      case .success(let container): return await supervise(container)
+      case .failure(let interruption): return ending(interruption)
       }
     case .released(let container):
-      canBeLeft = true
-      readReport(writtenAt: directory.reportTime())
+      resume()
       return await supervise(container)
     case .ended(let ending, let time):
       if facts.step == .released { readReport(writtenAt: directory.reportTime()) }
       endTime = time
       return ending
+    }
+  }
+
+  @inline(never) private func resume() {
+    canBeLeft = true
+    readReport(writtenAt: directory.reportTime())
+  }
+
+  @inline(never) private func ending(_ interruption: Interruption) -> Ending {
+    switch interruption {
+    case .stopped:
+      let what = phase == .queued ? "while it was queued" : "before its container was started"
+      return .failed(reason: stopReason ?? "The session was stopped \(what).")
+    case .failed(let sentence): return .failed(reason: sentence)
+    case .noShell: return .noShell(metadata.image)
+    case .timedOut: return .timedOut(code: nil)
+    case .notFetched(let sentence):
+      // As a clone that fails in the container.
+      return .setupFailed(code: SetupScript.failureCode, reason: sentence)
     }
   }
 
@@ -74,15 +79,21 @@ extension Session {
     do throws(SystemError) {
       try await keep(.prepared)
       Checkpoint.dequeued.pass()
-      let fifo = try await host.worker.run { [directory] () throws(SystemError) in
-        try directory.openEnvelope().release()
-      }
-      envelope = try Stream(Descriptor(owning: fifo), .write)
     } catch {
       throw .failed(Self.unkept(error, "it was not started"))
     }
     guard !stopRequested else { throw .stopped }
     enter(.image)
+  }
+
+  @inline(never) private func started() async -> Result<HeldContainer, Interruption> {
+    do throws(Interruption) {
+      if case .queued = beginning { try await leaveQueue() }
+      log.info("runner.session_started", metadata: ["repository": "\(repository)"])
+      return .success(try await start())
+    } catch {
+      return .failure(error)
+    }
   }
 
   /// Brings a prepared session to a container that is watched and may be released.
@@ -102,6 +113,11 @@ extension Session {
     }
     Checkpoint.launching.pass()
     try await launch(profile, image, mirror)
+    return try await hold()
+  }
+
+  /// Watches the container that was just started, and prepares its release.
+  @inline(never) private func hold() async throws(Interruption) -> HeldContainer {
     Checkpoint.launched.pass()
     enter(.setup)
     let pids = await host.worker.run { [directory] in directory.processIDs() }
@@ -121,6 +137,14 @@ extension Session {
     Checkpoint.watched.pass()
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
+    do throws(SystemError) {
+      try await openEnvelope()
+    } catch {
+      container.close()
+      throw .failed(
+        "The session's FIFO could not be opened (\(error)), so it was not released: raise the open-files limit."
+      )
+    }
     if let bytes = invocation?.envelope?.bytes, let envelope {
       // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
       facts.isPartlyReleased = envelope.reserve(bytes.count) ? nil : true
@@ -136,13 +160,22 @@ extension Session {
     return container
   }
 
+  /// Not before it is needed: of many that wait for podman each would hold a descriptor, and each start of a process is
+  /// slower for every descriptor that there is.
+  @inline(never) private func openEnvelope() async throws(SystemError) {
+    let raw = try await host.worker.run { [directory] () throws(SystemError) in
+      try directory.openEnvelope().release()
+    }
+    envelope = try Stream(Descriptor(owning: raw), .write)
+  }
+
   private static func unkept(_ error: SystemError, _ what: String) -> String {
     "What the next daemon would have to know of the session could not be written (\(error)), so \(what): "
       + "see to the runtime directory."
   }
 
   /// The image's id, pulled when it is missing. A stop does not wait for a pull, which goes on for others.
-  private func findImage() async throws(Interruption) -> ImageIdentity {
+  @inline(never) private func findImage() async throws(Interruption) -> ImageIdentity {
     guard !stopRequested else { throw .stopped }
     let answers = Inbox<Result<ImageIdentity, EngineError>?>(capacity: 2)
     onStop = { answers.post(nil) }
@@ -166,7 +199,7 @@ extension Session {
   /// What is to be cloned, as it is on the remote now; nil where the container asks the remote itself. A stop does not
   /// wait for git, which goes on only for others. Nor does the session's timeout: what hung in the container would not
   /// outlast it either. It counts anew from the release.
-  private func fetchRepository(
+  @inline(never) private func fetchRepository(
     for profile: Profile, _ arrival: Mirrors.Arrival?
   ) async throws(Interruption) -> String? {
     guard profile.repositoryCache, let mirrors = host.mirrors else {
@@ -187,8 +220,7 @@ extension Session {
       onStop = nil
       timeout?.cancel()
     }
-    let token = invocation?.cloneToken
-    invocation?.cloneToken = nil
+    let token = takeCloneToken()
     Loop.spawn { [repository, session = id.description] in
       // From here on it is among those who have asked: nothing runs between this and its wish.
       arrival?.end()
@@ -208,7 +240,7 @@ extension Session {
     }
   }
 
-  private func launch(
+  @inline(never) private func launch(
     _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
   ) async throws(Interruption) {
     guard !stopRequested else { throw .stopped }
@@ -245,7 +277,7 @@ extension Session {
     }
   }
 
-  private func containerLaunch(
+  @inline(never) private func containerLaunch(
     _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
   ) -> ContainerLaunch {
     var mounts = [
@@ -281,10 +313,14 @@ extension Session {
   // MARK: A container that runs
 
   /// Follows a container to its end, whichever daemon released it.
-  private func supervise(_ held: HeldContainer) async -> Ending {
+  @inline(never) private func supervise(_ held: HeldContainer) async -> Ending {
     defer { held.close() }
     var end = ContainerEnd.unwatched
     if let container = held.process { end = await watch(container, held.conmon) }
+    return await judge(held, end)
+  }
+
+  @inline(never) private func judge(_ held: HeldContainer, _ end: ContainerEnd) async -> Ending {
     canBeLeft = false
     guard end != .refusesToEnd else {
       return .failed(
@@ -315,7 +351,7 @@ extension Session {
   }
 
   /// Releases the container and returns when it has ended.
-  private func watch(_ container: Process, _ conmon: Process?) async -> ContainerEnd {
+  @inline(never) private func watch(_ container: Process, _ conmon: Process?) async -> ContainerEnd {
     let events = Inbox<Event>(capacity: 8)
     var timers: [Timer] = []
     container.onExit = { events.post(.exited) }
@@ -390,9 +426,7 @@ extension Session {
 
   private func release(_ events: Inbox<Event>) {
     // Nothing is to be written when an earlier daemon has released it, or when its end has come first.
-    guard facts.step == .released, let envelope, let bytes = invocation?.envelope?.bytes else { return }
-    // The secrets in it are not kept for as long as the session lives.
-    invocation = nil
+    guard facts.step == .released, let envelope, let bytes = takeEnvelope() else { return }
     Loop.spawn {
       do throws(StreamError) {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
@@ -468,7 +502,7 @@ extension Session {
     "The container's conmon, which writes its output down, was ended before the container, so the container was"
     + " killed: see who ended it, or whether memory ran out."
 
-  private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
+  @inline(never) private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
     readReport()
     let code: Int32?
     if let status {

@@ -15,7 +15,7 @@ extension Session {
   /// The facts are the last to go: between the seal and the publishing nothing else holds the outcome.
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
-  func leave(_ conclusion: Conclusion) async -> [String] {
+  @inline(never) func leave(_ conclusion: Conclusion) async -> [String] {
     if let problem = await tearDown() { return [problem] }
     // An earlier daemon may have come as far as here.
     if await host.worker.run({ [record] in record.standing }) != .complete {
@@ -31,7 +31,7 @@ extension Session {
   }
 
   /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
-  private func tearDown() async -> String? {
+  @inline(never) private func tearDown() async -> String? {
     envelope?.close()
     envelope = nil
     do throws(EngineError) {
@@ -54,7 +54,7 @@ extension Session {
   }
 
   /// Makes the record read-only, its metadata last.
-  private func seal(_ conclusion: Conclusion) async -> String? {
+  @inline(never) private func seal(_ conclusion: Conclusion) async -> String? {
     do {
       try await sealTree()
       Checkpoint.sealed.pass()
@@ -72,7 +72,7 @@ extension Session {
     }
   }
 
-  private func sealTree() async throws {
+  @inline(never) private func sealTree() async throws {
     do throws(AuditError) {
       let sealing = try await host.worker.run { [record] () throws(AuditError) in try Sealing(record: record)
       }
@@ -86,7 +86,7 @@ extension Session {
   }
 
   /// Under rootless podman the agent's files belong to sub-uids, which only root of the user namespace may change.
-  private func sealInUserNamespace() async throws(EngineError) {
+  @inline(never) private func sealInUserNamespace() async throws(EngineError) {
     let result = try await host.containers.unshare(
       host.sealCommand + [record.path], deadline: Self.unshareDeadline)
     guard !result.succeeded else { return }

@@ -158,3 +158,83 @@ private func openForWriting(_ path: String) throws(CallFailed) -> Int32 {
   guard descriptor >= 0 else { throw CallFailed("open \(path)", errno) }
   return descriptor
 }
+
+/// Processes that are held without a descriptor.
+@Suite("Stowed processes")
+struct StowedProcessTests {
+  init() { LoopThread.start() }
+
+  /// Children that wait for the end of what they read, the descriptor that keeps them, and their own ids.
+  @Loop private func children(_ count: Int) async throws -> (children: [Child], pids: [Int32], gate: Int32) {
+    let scratch = Scratch()
+    defer { scratch.remove() }
+    let fifo = "\(scratch.path)/gate"
+    #expect(mkfifo(fifo, 0o600) == 0)
+    let gate = open(fifo, O_RDWR | O_CLOEXEC)
+    // Each writes its id down once it has the FIFO open, so that none is missed by the end of the gate.
+    let script = "exec 3<\"$1\"; echo $$ >\"$1.$2\"; read -r x <&3; exit \"$2\""
+    var children: [Child] = []
+    for number in 1...count {
+      children.append(
+        try Child(
+          Command(
+            executable: "/bin/sh", arguments: ["-c", script, "sh", fifo, "\(number)"], environment: [],
+            deadline: .seconds(60))))
+    }
+    var pids: [Int32] = []
+    for number in 1...count {
+      while true {
+        let text = (try? contents(of: "\(fifo).\(number)")) ?? ""
+        if text.hasSuffix("\n"), let pid = Int32(text.dropLast()) {
+          pids.append(pid)
+          break
+        }
+        await Loop.yield()
+      }
+    }
+    return (children, pids, gate)
+  }
+
+  @Test("each of many that end at once tells its own status, however many ends wait to be taken") @Loop
+  func crowd() async throws {
+    let (children, pids, gate) = try await children(60)
+    let held = try pids.map { try Process(pid: $0, isStowed: true) }
+    defer { for process in held { process.close() } }
+    #expect(held.allSatisfy { $0.isAlive })
+    close(gate)
+    for (index, process) in held.enumerated() {
+      await process.wait()
+      #expect(process.status == .exited(Int32(index) + 1))
+      #expect(!process.isAlive)
+    }
+    for child in children { _ = await child.wait() }
+  }
+
+  @Test("it is signalled as any other, and told to have ended") @Loop
+  func signal() async throws {
+    let (children, pids, gate) = try await children(1)
+    defer { close(gate) }
+    let process = try Process(pid: pids[0], isStowed: true)
+    defer { process.close() }
+    try process.signal(SIGKILL)
+    await process.wait()
+    #expect(process.status == .signaled(SIGKILL))
+    #expect(await children[0].wait().status == .signaled(SIGKILL))
+  }
+
+  @Test("one that is let go before it ends is not told of, and its place can be used again") @Loop
+  func release() async throws {
+    let (children, pids, gate) = try await children(2)
+    for _ in 0..<3 {
+      let process = try Process(pid: pids[0], isStowed: true)
+      process.onExit = { Issue.record("nobody holds it any more") }
+      process.close()
+    }
+    let process = try Process(pid: pids[1], isStowed: true)
+    defer { process.close() }
+    close(gate)
+    await process.wait()
+    #expect(process.status == .exited(2))
+    for child in children { _ = await child.wait() }
+  }
+}

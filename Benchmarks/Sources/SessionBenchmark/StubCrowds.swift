@@ -46,7 +46,9 @@ struct StubCrowds {
     mkdir(directory, 0o700)
     let marks = "\(directory)/marks"
     let hold = "\(directory)/hold"
-    for path in [marks, hold] { try write("", to: path) }
+    try write("", to: marks)
+    // Whoever opens it for writing lets go all sessions that wait for that.
+    guard mkfifo(hold, 0o600) == 0 else { throw Complaint("\(hold) cannot be made") }
     let daemon = try await BenchDaemon.start(
       "stub-\(count)", command: ["stub", "print=ready", "mark=\(marks)", "until=\(hold)"], options)
     do {
@@ -54,7 +56,7 @@ struct StubCrowds {
       for _ in 0..<rounds {
         crowd.rounds.append(try await round(count, of: daemon, marks: marks, hold: hold))
       }
-      try await measureShort(&crowd, of: daemon)
+      try await measureShort(&crowd, of: daemon, hold: hold)
       try await daemon.stop()
       return crowd
     } catch {
@@ -67,10 +69,6 @@ struct StubCrowds {
     _ count: Int, of daemon: BenchDaemon, marks: String, hold: String
   ) async throws -> StubCrowd.Round {
     let spawn = try await bareSpawn(daemon)
-    let lock = open(hold, O_RDONLY | O_CLOEXEC)
-    guard lock >= 0, flock(lock, LOCK_EX) == 0 else { throw Complaint("\(hold) cannot be locked") }
-    var isHeld = true
-    defer { if isHeld { close(lock) } }
     let marked = size(marks)
     let removals = size("\(daemon.directory)/state/.removals")
     let processor = processorNanoseconds(of: daemon.pid)
@@ -88,8 +86,8 @@ struct StubCrowds {
     let started = Loop.now
     let live = ProcessFigures(of: daemon.pid)
     let released = Loop.now
-    close(lock)
-    isHeld = false
+    let release = open(hold, O_RDWR | O_CLOEXEC)
+    defer { close(release) }
     try await load.waitUntilFinished()
     let ended = Loop.now
     // What the daemon does once it has answered belongs to it: it lets go of our connections.
@@ -103,7 +101,9 @@ struct StubCrowds {
       endSeconds: seconds(released, ended))
   }
 
-  private func measureShort(_ crowd: inout StubCrowd, of daemon: BenchDaemon) async throws {
+  private func measureShort(_ crowd: inout StubCrowd, of daemon: BenchDaemon, hold: String) async throws {
+    let release = open(hold, O_RDWR | O_CLOEXEC)
+    defer { close(release) }
     let load = Load(crowd.sessions, of: daemon)
     try await load.waitUntilFinished()
     let first = load.served.map(\.asked).min() ?? 0
