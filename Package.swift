@@ -30,7 +30,9 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
   name: "agentd",
   // For Benchmarks/, which is a package of its own.
-  products: ["Cron", "Time"].map { .library(name: $0, targets: [$0]) },
+  products: ["Audit", "Control", "Cron", "Engine", "Profiles", "Reactor", "Sessions", "Time"].map {
+    .library(name: $0, targets: [$0])
+  },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -55,7 +57,7 @@ let package = Package(
     room("Control", ["Reactor"]),
     room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", "Time", logging, system]),
     room("Audit", ["Reactor", "Time", "CSupport", system]),
-    room("Engine", ["Reactor"]),
+    room("Engine", ["Reactor", "Time", system, .product(name: "Crypto", package: "swift-crypto")]),
     room("Profiles", ["Cron", "Time", .product(name: "TOMLKit", package: "TOMLKit")]),
     room("Cron", ["Time"]),
     room("Reactor", ["Time", "CSupport", system]),
@@ -73,10 +75,11 @@ let package = Package(
         "Daemon", "Control", "Sessions", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time",
         "TestSupport", logging,
       ]),
-    tests("EngineTests", ["Engine", "Reactor", "TestSupport"]),
+    tests("EngineTests", ["Engine", "Reactor", "Time", "TestSupport"]),
     tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
+    tests("CommandTests", ["agentd", "Audit", "Time"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]
 )

@@ -13,6 +13,8 @@ let settings: [SwiftSetting] = [
 /// A room of agentd.
 func room(_ name: String) -> Target.Dependency { .product(name: name, package: "agentd") }
 
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+
 func benchmark(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .executableTarget(
     name: name, dependencies: dependencies, path: "Sources/\(name)", swiftSettings: settings)
@@ -20,6 +22,21 @@ func benchmark(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
   name: "agentd-benchmarks",
-  dependencies: [.package(name: "agentd", path: "..")],
-  targets: [benchmark("CronBenchmark", [room("Cron"), room("Time")])]
+  dependencies: [
+    .package(name: "agentd", path: ".."),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", exact: "0.2.0"),
+  ],
+  targets: [
+    .target(name: "BenchmarkSupport", path: "Sources/BenchmarkSupport", swiftSettings: settings),
+    benchmark("CronBenchmark", ["BenchmarkSupport", room("Cron"), room("Time")]),
+    benchmark(
+      "SealBenchmark", ["BenchmarkSupport", room("Audit"), room("Control"), room("Time"), histogram]),
+    benchmark(
+      "SessionBenchmark",
+      [
+        "BenchmarkSupport", room("Control"), room("Engine"), room("Profiles"), room("Reactor"),
+        room("Sessions"), histogram,
+      ]),
+    benchmark("SocketBenchmark", ["BenchmarkSupport", room("Control"), histogram]),
+  ]
 )

@@ -41,6 +41,7 @@ cat >"$scratch/agentd.toml" <<'EOF'
 socket_path = "run/agentd.sock"
 pid_file = "run/agentd.pid"
 audit_root = "audit"
+cache_root = "cache"
 
 [[profiles]]
 name = "idle"

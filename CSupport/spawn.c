@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 // The uapi of Linux 6.15 (linux/pidfd.h), which Debian 12's headers predate.
@@ -61,6 +62,17 @@ int agentd_spawn(const char *path, char *const argv[], char *const envp[], const
   while (waitpid(*pid, 0, 0) < 0 && errno == EINTR) {
   }
   return result;
+}
+
+int agentd_limit_file_size(pid_t child, uint64_t bytes) {
+  struct rlimit limit;
+  int result = prlimit(child, RLIMIT_FSIZE, 0, &limit);
+  // The daemon's own may be lower already, and nobody but root may go beyond it.
+  if (result == 0 && bytes < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max = bytes;
+    result = prlimit(child, RLIMIT_FSIZE, &limit, 0);
+  }
+  return result < 0 && errno != ESRCH ? -errno : 0;
 }
 
 int agentd_pidfd_open(pid_t pid) {

@@ -97,6 +97,7 @@ finish() {
   trap - EXIT
   [[ -z ${schedule:-} ]] || kill "$schedule" 2>/dev/null || true
   [[ -z ${stage:-} ]] || remove_tree "$stage"
+  [[ -z ${small_disk:-} ]] || { umount "$small_disk" && rmdir "$small_disk"; } || true
   printf '\n'
   # A step that ends the script says why itself: it is one failure more.
   if ((status != 0)); then record 'this script' 0 1 "ended with status $status; the reason is above"; fi
@@ -119,6 +120,7 @@ on_both_backends() {
   for backend in "${backends[@]}"; do
     # With TZ set, setting it to another zone changes it in place, whatever other threads read then.
     run tests "$what, $backend" env TZ=UTC0 AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
+      AGENTD_TEST_SMALL_DISK="${small_disk:-}" \
       "$(bundle "$bin")" --testing-library swift-testing "$@" || true
   done
 }
@@ -232,11 +234,19 @@ verify_units() {
 export -f verify_units
 
 say "Preparing this host"
-install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd
+install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd python3 openssl
 if [[ " ${steps[*]} " =~ \ (unit|e2e|rootless|asan|quickstart)\  ]]; then
   import_base_image
   choose_podman_settings
 fi
+
+# make_small_disk: `small_disk`, a megabyte for anybody's records, for the tests in which the disk is full.
+make_small_disk() {
+  small_disk=$(mktemp -d)
+  mount -t tmpfs -o size=1m,mode=1777 agentd-tests "$small_disk"
+}
+
+if wants e2e || wants rootless; then make_small_disk; fi
 
 if wants lint; then
   # A plain Task begins on a thread of Swift's global pool, and Task.yield and Task.sleep go by way of it.
@@ -270,7 +280,7 @@ test_as_user() {
   stage_binaries "$debug"
   for backend in "${backends[@]}"; do
     run tests "rootless, $backend" "${user[@]}" AGENTD_REACTOR="$backend" AGENTD_TEST_IMAGE="$(base_image)" \
-      "$(bundle "$stage/bin")" --testing-library swift-testing --filter EndToEndTests || true
+      AGENTD_TEST_SMALL_DISK="$small_disk" "$(bundle "$stage/bin")" --testing-library swift-testing --filter EndToEndTests || true
   done
 }
 

@@ -22,7 +22,8 @@ enum {
   AGENTD_READY_HANGUP = 4,
 };
 
-// The token of events that nobody waits for. No registration may use it.
+// The token of events that nobody waits for. No registration may use it, nor the one before the highest, which is
+// the ring's own.
 enum { AGENTD_TOKEN_NONE = 0 };
 
 // --- ring.c: io_uring ---
@@ -35,6 +36,15 @@ void agentd_ring_close(agentd_ring *ring);
 // Reports every edge to readiness in `interest`, until agentd_ring_remove.
 int agentd_ring_add(agentd_ring *ring, int fd, uint32_t interest, uint64_t token);
 int agentd_ring_remove(agentd_ring *ring, uint64_t token);
+// Keeps the file behind a descriptor in the ring's own table, which does not count against the open-files limit. Returns
+// its slot, or -EOPNOTSUPP where the kernel cannot give it back (before Linux 6.8), -ENFILE when the table is full.
+int agentd_ring_stow(agentd_ring *ring, int fd);
+// As agentd_ring_add, for what was stowed.
+int agentd_ring_add_stowed(agentd_ring *ring, int slot, uint32_t interest, uint64_t token);
+// A descriptor, close-on-exec, of what was stowed; it stays stowed.
+int agentd_ring_reopen(agentd_ring *ring, int slot);
+// Lets go of what was stowed. Its registration must have been removed.
+void agentd_ring_discard(agentd_ring *ring, int slot);
 // Returns how many events were written. With `block`, returns only when there is at least one event or a
 // signal handler ran (-EINTR).
 int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned capacity, bool block);
@@ -52,6 +62,9 @@ int agentd_epoll_wait(int epoll, struct agentd_event *events, unsigned capacity,
 // descriptors 0, 1 and 2, taken from `stdio`. On success *pid and *pidfd are set; the pidfd is close-on-exec.
 int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
                  int *pidfd);
+// Bounds the size of the files that a child, and whatever it starts from now on, may write. One that has ended is no
+// error.
+int agentd_limit_file_size(pid_t child, uint64_t bytes);
 int agentd_pidfd_open(pid_t pid);
 int agentd_pidfd_signal(int pidfd, int signal);
 // Reaps the child behind the pidfd. Returns 1 and its wait status when it had ended, 0 when it still runs.

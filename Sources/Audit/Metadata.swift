@@ -104,7 +104,7 @@ public struct Metadata: Codable, Sendable, Equatable {
   }
 
   /// The bytes of the file: sorted keys, one to a line, a newline at the end.
-  func json() throws -> [UInt8] {
+  public func json() throws -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     return [UInt8](try encoder.encode(self)) + [UInt8(ascii: "\n")]

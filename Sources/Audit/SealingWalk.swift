@@ -45,11 +45,12 @@ final class SealingWalk {
         levels.removeLast()
         return false
       }
-      let path = "\(level.path)/\(String(cString: name))"
+      // Spelt only where it is looked at: most entries are nothing but a name to the kernel.
+      func path() -> String { "\(level.path)/\(String(cString: name))" }
       if pass == .survey {
-        try survey(name, in: level.descriptor, path)
+        try survey(name, in: level.descriptor, path())
       } else {
-        try seal(name, in: level.descriptor, path)
+        try seal(name, in: level.descriptor, path())
       }
       return false
     } catch .system(_, let path, let code) where user != 0 && (code == EACCES || code == EPERM) {
@@ -99,12 +100,12 @@ final class SealingWalk {
 
 extension SealingWalk {
   private func survey(
-    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: String
+    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: @autoclosure () -> String
   ) throws(AuditError) {
     do {
-      let entry = try Entry(describing: name, in: directory, path: path)
-      guard try kind(of: entry, path) == .directory else { return }
-      try enter(name, in: directory, path)
+      let entry = try Entry(describing: name, in: directory, path: path())
+      guard try kind(of: entry, path()) == .directory else { return }
+      try enter(name, in: directory, path())
     } catch .system(_, _, let code) where code == ENOENT || code == ELOOP || code == ENOTDIR {
       // Gone, or something else by now. Sealing looks again, and at what it holds.
       return
@@ -112,29 +113,31 @@ extension SealingWalk {
   }
 
   private func seal(
-    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: String
+    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: @autoclosure () -> String
   ) throws(AuditError) {
     let held: Descriptor
     do {
-      held = try hold(name, in: directory, path: path)
+      held = try hold(name, in: directory, path: path())
     } catch .system(_, _, ENOENT) {
       return
     }
-    let entry = try Entry(describing: "", in: held.raw, path: path)
-    switch try kind(of: entry, path) {
+    let entry = try Entry(describing: "", in: held.raw, path: path())
+    switch try kind(of: entry, path()) {
     case .symlink:
       return
     case .directory:
       // Closed before it is read: a name that is not there now cannot appear in it later.
-      try set(Sealing.directoryMode, on: held.raw, entry, path)
-      try enter(".", in: held.raw, path)
+      try set(Sealing.directoryMode, on: held.raw, entry, path())
+      try enter(".", in: held.raw, path())
     case .file:
-      try set(Sealing.fileMode, on: held.raw, entry, path)
+      try set(Sealing.fileMode, on: held.raw, entry, path())
     }
   }
 
-  private func set(_ mode: mode_t, on held: Int32, _ entry: Entry, _ path: String) throws(AuditError) {
-    if entry.permissions != mode { try modes.set(mode, on: held, path: path) }
+  private func set(
+    _ mode: mode_t, on held: Int32, _ entry: Entry, _ path: @autoclosure () -> String
+  ) throws(AuditError) {
+    if entry.permissions != mode { try modes.set(mode, on: held, path: path()) }
   }
 
   private func enter(_ name: UnsafePointer<CChar>, in directory: Int32, _ path: String) throws(AuditError) {
@@ -145,23 +148,23 @@ extension SealingWalk {
     levels.append(try DirectoryStream(reading: opened, path: path))
   }
 
-  private func kind(of entry: Entry, _ path: String) throws(AuditError) -> Kind {
-    return try SealingWalk.kind(of: entry, below: root, user: user, record: record.path, path: path)
+  private func kind(of entry: Entry, _ path: @autoclosure () -> String) throws(AuditError) -> Kind {
+    return try SealingWalk.kind(of: entry, below: root, user: user, record: record.path, path: path())
   }
 
   /// Decides about an entry of a record whose own directory is `root`.
   static func kind(
-    of entry: Entry, below root: Entry, user: uid_t, record: String, path: String
+    of entry: Entry, below root: Entry, user: uid_t, record: String, path: @autoclosure () -> String
   ) throws(AuditError) -> Kind {
     if entry.type == S_IFLNK { return .symlink }
     let isDirectory = entry.type == S_IFDIR
     // An overlay file system may report another device for a file than for its directory, but never another
     // mount; and a file gets onto another file system only by being a mount itself.
     if entry.mount != root.mount || (isDirectory && entry.device != root.device) {
-      throw .anotherFileSystem(record: record, path: path)
+      throw .anotherFileSystem(record: record, path: path())
     }
-    if !isDirectory && entry.links > 1 { throw .multipleLinks(record: record, path: path) }
-    if user != 0 && entry.owner != user { throw .foreignOwner(record: record, path: path) }
+    if !isDirectory && entry.links > 1 { throw .multipleLinks(record: record, path: path()) }
+    if user != 0 && entry.owner != user { throw .foreignOwner(record: record, path: path()) }
     return isDirectory ? .directory : .file
   }
 }

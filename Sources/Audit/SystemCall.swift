@@ -4,14 +4,18 @@ internal import CSupport
 internal import Glibc
 internal import Reactor
 
+// Paths are for errors only, so they are made when there is one: sealing handles too many entries to spell each.
+
 /// Makes a call that answers with -1 and errno; an interrupted call is made again.
 @discardableResult
-func call(_ name: String, _ path: String, _ body: () -> Int) throws(AuditError) -> Int {
+func call(
+  _ name: StaticString, _ path: @autoclosure () -> String, _ body: () -> Int
+) throws(AuditError) -> Int {
   while true {
     let result = body()
     if result >= 0 { return result }
     let code = errno
-    if code != EINTR { throw .system(call: name, path: path, code: code) }
+    if code != EINTR { throw .system(call: "\(name)", path: path(), code: code) }
   }
 }
 
@@ -19,10 +23,10 @@ func call(_ name: String, _ path: String, _ body: () -> Int) throws(AuditError) 
 /// never waits for the other end of a FIFO, and never leaves the descriptor to a child.
 func openDescriptor(
   _ name: UnsafePointer<CChar>, in directory: Int32 = AT_FDCWD, _ flags: Int32, mode: mode_t = 0,
-  following: Bool = false, path: String
+  following: Bool = false, path: @autoclosure () -> String
 ) throws(AuditError) -> Descriptor {
   let flags = flags | O_CLOEXEC | O_NONBLOCK | (following ? 0 : O_NOFOLLOW)
-  return Descriptor(owning: Int32(try call("open", path) { Int(openat(directory, name, flags, mode)) }))
+  return Descriptor(owning: Int32(try call("open", path()) { Int(openat(directory, name, flags, mode)) }))
 }
 
 /// What is known of an inode without opening it.
@@ -38,10 +42,12 @@ struct Entry {
   var type: mode_t { return mode & S_IFMT }
 
   /// Describes a name in a directory, a symlink as itself; with an empty name, what the descriptor holds.
-  init(describing name: UnsafePointer<CChar>, in directory: Int32, path: String) throws(AuditError) {
+  init(
+    describing name: UnsafePointer<CChar>, in directory: Int32, path: @autoclosure () -> String
+  ) throws(AuditError) {
     var found = agentd_entry()
     let result = agentd_entry_describe(directory, name, &found)
-    if result < 0 { throw .system(call: "statx", path: path, code: -result) }
+    if result < 0 { throw .system(call: "statx", path: path(), code: -result) }
     self.init(
       mode: found.mode, owner: found.owner, links: found.links, device: found.device, mount: found.mount)
   }
@@ -57,10 +63,10 @@ struct Entry {
 
 /// Takes hold of an inode, whatever it is, without opening it for real (O_PATH | O_NOFOLLOW).
 func hold(
-  _ name: UnsafePointer<CChar>, in directory: Int32, path: String
+  _ name: UnsafePointer<CChar>, in directory: Int32, path: @autoclosure () -> String
 ) throws(AuditError) -> Descriptor {
   let result = agentd_entry_hold(directory, name)
-  if result < 0 { throw .system(call: "open", path: path, code: -result) }
+  if result < 0 { throw .system(call: "open", path: path(), code: -result) }
   return Descriptor(owning: result)
 }
 
@@ -74,9 +80,9 @@ struct HeldModes: ~Copyable, Sendable {
     descriptors = try openDescriptor("/proc/self/fd", O_RDONLY | O_DIRECTORY, path: "/proc/self/fd")
   }
 
-  func set(_ mode: mode_t, on held: Int32, path: String) throws(AuditError) {
+  func set(_ mode: mode_t, on held: Int32, path: @autoclosure () -> String) throws(AuditError) {
     // A quarter cheaper than the way through /proc, which has the last word where this one is not to be had.
-    if agentd_entry_set_mode(held, mode) < 0 { try setThroughProc(mode, on: held, path: path) }
+    if agentd_entry_set_mode(held, mode) < 0 { try setThroughProc(mode, on: held, path: path()) }
   }
 
   /// The way before Linux 6.6.

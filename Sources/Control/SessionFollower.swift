@@ -124,7 +124,7 @@ public final class SessionFollower {
     case .refused(let reason):
       // A stop that came too late is refused; the end itself is on its way.
       guard stopRequested else { throw .refused(reason) }
-    case .accepted, .sessions: throw .failed(Self.strange(reply))
+    case .accepted, .sessions, .described: throw .failed(Self.strange(reply))
     }
     return nil
   }
@@ -217,7 +217,7 @@ public final class SessionFollower {
     case .busy(let reason): return .noDaemon(reason)
     case .accepted: return .noDaemon(Self.letGo)
     case .refused(let reason): throw .refused(reason)
-    case .finished, .sessions, .done: throw .failed(Self.strange(reply))
+    case .finished, .sessions, .described, .done: throw .failed(Self.strange(reply))
     }
   }
 

@@ -45,12 +45,16 @@ struct Intake {
     if case .some(.none) = scheduledFor {
       throw SessionRefusal("The scheduled time is not an RFC 3339 time: see to the client that sent it.")
     }
-    let envelope = try envelope(for: profile, repository: repository, workUnit: workUnit)
+    let token = try cloneToken(for: profile, repository: repository)
+    // Where git fetches on the host, the container never sees the token.
+    let envelope = try envelope(
+      for: profile, repository: repository, workUnit: workUnit,
+      cloneToken: profile.repositoryCache ? nil : token)
     try await requireFiles(of: profile)
     return Invocation(
       profile: profile, repository: repository, workUnit: workUnit,
-      timeout: try timeout(request.timeoutMilliseconds), scheduledFor: scheduledFor ?? nil, envelope: envelope
-    )
+      timeout: try timeout(request.timeoutMilliseconds), scheduledFor: scheduledFor ?? nil,
+      cloneToken: profile.repositoryCache ? token : nil, envelope: envelope)
   }
 
   /// What a session that waited is begun with. Its secrets are read now, from the daemon's environment as it is: they are
@@ -65,9 +69,15 @@ struct Intake {
         "Profile \(order.profile.name): the configuration has changed while the session was queued, and \(source) is no "
           + "source of a credential any more. Run it again.")
     }
+    let token = try cloneToken(for: order.profile, repository: order.repository)
+    // There may be no mirrors any more, and then the container clones by itself.
+    let isCached = order.profile.repositoryCache && configuration.profiles.contains(where: \.repositoryCache)
     return Invocation(
       profile: order.profile, repository: order.repository, workUnit: order.workUnit, timeout: nil,
-      envelope: try envelope(for: order.profile, repository: order.repository, workUnit: order.workUnit))
+      cloneToken: isCached ? token : nil,
+      envelope: try envelope(
+        for: order.profile, repository: order.repository, workUnit: order.workUnit,
+        cloneToken: isCached ? nil : token))
   }
 
   private func timeout(_ milliseconds: UInt64?) throws(SessionRefusal) -> Duration? {
@@ -78,8 +88,27 @@ struct Intake {
     return .milliseconds(Int64(milliseconds))
   }
 
+  /// nil for none, which an empty one means as well.
+  private func cloneToken(
+    for profile: Profile, repository: RepositoryURL
+  ) throws(SessionRefusal) -> [UInt8]? {
+    guard let source = profile.repositoryTokenSource else { return nil }
+    guard let token = variable(source) else {
+      throw SessionRefusal(
+        "Profile \(profile.name), repo_token_source: the daemon's environment has no variable \(source). "
+          + "Export it and start the daemon again.")
+    }
+    guard !token.isEmpty else { return nil }
+    do throws(EnvelopeError) {
+      try Envelope.prove(cloneToken: token, for: repository.text)
+    } catch {
+      throw SessionRefusal("Profile \(profile.name): \(error).")
+    }
+    return token
+  }
+
   private func envelope(
-    for profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?
+    for profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?, cloneToken: [UInt8]?
   ) throws(SessionRefusal) -> Envelope {
     var credentials: [(name: String, value: [UInt8])] = []
     for credential in profile.credentials {
@@ -90,18 +119,10 @@ struct Intake {
       }
       credentials.append((credential.name, value))
     }
-    var token: [UInt8]?
-    if let source = profile.repositoryTokenSource {
-      token = variable(source)
-      guard token != nil else {
-        throw SessionRefusal(
-          "Profile \(profile.name), repo_token_source: the daemon's environment has no variable \(source). "
-            + "Export it and start the daemon again.")
-      }
-    }
     do throws(EnvelopeError) {
       return try Envelope(
-        repository: repository.text, workUnit: workUnit?.text, cloneToken: token, credentials: credentials)
+        repository: repository.text, workUnit: workUnit?.text, cloneToken: cloneToken,
+        credentials: credentials)
     } catch {
       throw SessionRefusal("Profile \(profile.name): \(error).")
     }

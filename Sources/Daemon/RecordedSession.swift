@@ -54,13 +54,11 @@ extension FinishedSession {
   /// A session's end by its record; nil while there is no outcome.
   init?(_ metadata: Metadata, _ record: Record) {
     guard let label = metadata.outcome else { return nil }
-    let end = metadata.phases.last?.endTimestamp ?? metadata.endTimestamp ?? metadata.startTimestamp
     self.init(
       id: metadata.sessionID, profile: metadata.profile, outcome: label,
       isSuccess: Outcome(label: label)?.isSuccess ?? false, exitCode: metadata.exitCode,
       signal: metadata.signal,
-      // The wall clock may have been set back meanwhile.
-      durationMilliseconds: max(.zero, end - metadata.startTimestamp).wholeMilliseconds, record: record.path,
+      durationMilliseconds: metadata.duration.wholeMilliseconds, record: record.path,
       reason: metadata.error, problems: [])
   }
 }

@@ -207,7 +207,7 @@ final class Scheduler {
             "lateness_us": .stringConvertible(lateness.wholeNanoseconds / 1000),
           ]))
     case .refused(let reason), .busy(let reason): refuse(index, occurrence, reason)
-    case .finished, .sessions, .done:
+    case .finished, .sessions, .described, .done:
       refuse(index, occurrence, "The daemon gave another answer than was asked for.")
     }
   }

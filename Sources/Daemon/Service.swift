@@ -102,6 +102,7 @@ public final class Service {
       // A new one that could not start must not take the old one away.
       try await proveAuditRoot(worker)
       _ = try await reachPodman(worker)
+      _ = try await findGit(worker)
       try await Predecessor(pidFile: configuration.daemon.pidFile, worker: worker, log: log).handOver()
     }
     let instance = try await worker.run { [daemon = configuration.daemon] () throws(StartFailure) in
@@ -128,14 +129,16 @@ public final class Service {
   private func serve(_ instance: Instance, _ worker: Worker) async throws(StartFailure) {
     try await proveAuditRoot(worker)
     let containers = try await reachPodman(worker)
+    let mirrors = try await findMirrors(instance, worker)
     let host = try Self.granted { () throws(SystemError) in
       try SessionHost(
         containers: containers, worker: worker, daemonID: instance.id,
         runtimeDirectory: instance.runtimeDirectory,
-        auditRoot: configuration.daemon.auditRoot, sealCommand: sealCommand, log: runnerLog)
+        auditRoot: configuration.daemon.auditRoot, sealCommand: sealCommand, log: runnerLog, mirrors: mirrors)
     }
     defer { host.close() }
     try await recover(on: host)
+    await mirrors?.start(keeping: Set(sessions.keys.map(\.description)))
     let server = try Self.granted { () throws(SystemError) in
       try Server(
         path: configuration.daemon.socketPath, owner: geteuid(),
@@ -172,6 +175,7 @@ public final class Service {
     }
     openWhenIdle()
     await idle.wait()
+    await mirrors?.close()
     if leaving == .handingOver { await leaveSessions(instance) }
     await containers.close()
   }
@@ -202,7 +206,7 @@ public final class Service {
 
   private func reachPodman(_ worker: Worker) async throws(StartFailure) -> Containers {
     let path = environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
-    guard let podman = await worker.run({ Program.find("podman", in: path) }) else {
+    guard let podman = await worker.run({ Executable.find("podman", in: path) }) else {
       throw StartFailure(
         "There is no podman in PATH (\(path)): install Podman, or correct the daemon's PATH.")
     }
@@ -218,6 +222,44 @@ public final class Service {
         "Podman does not work (\(error)): see that `podman info` works for the daemon's user.")
     }
     return containers
+  }
+
+  /// The path of git; nil when each profile does without.
+  private func findGit(_ worker: Worker) async throws(StartFailure) -> String? {
+    guard configuration.profiles.contains(where: \.repositoryCache) else { return nil }
+    let path = environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
+    guard let git = await worker.run({ Executable.find("git", in: path) }) else {
+      throw StartFailure(
+        "There is no git in PATH (\(path)), and profiles have a repo_cache: install git, correct the daemon's PATH, "
+          + "or set repo_cache = false in each profile.")
+    }
+    return git
+  }
+
+  private func findMirrors(_ instance: Instance, _ worker: Worker) async throws(StartFailure) -> Mirrors? {
+    guard let git = try await findGit(worker) else { return nil }
+    let withheld = configuration.secretVariables
+    let mirrors = Mirrors(
+      git: Git(executable: git), root: configuration.daemon.cacheRoot, daemon: instance.id,
+      maxAge: configuration.daemon.cacheMaxAge,
+      environment: environment.filter { !withheld.contains($0.key) }, worker: worker)
+    mirrors.onEvent = { [log] in Self.tell($0, log) }
+    return mirrors
+  }
+
+  private static func tell(_ event: MirrorEvent, _ log: Logger) {
+    switch event {
+    case .rebuilt(let profile, let repository, let reason):
+      log.warning(
+        "agentd.mirror_rebuilt",
+        metadata: ["profile": "\(profile)", "repository": "\(repository)", "reason": "\(reason)"])
+    case .dropped(let count):
+      log.info("agentd.mirrors_dropped", metadata: ["count": .stringConvertible(count)])
+    case .orphanEnded(let pid):
+      log.warning("agentd.orphaned_fetch_ended", metadata: ["pid": .stringConvertible(pid)])
+    case .notRemoved(let reason):
+      log.error("runner.lifecycle_failure", metadata: ["stage": "mirrors", "reason": "\(reason)"])
+    }
   }
 
   /// Takes over the sessions of earlier daemons, and waits for those that are over, for a while.
@@ -280,10 +322,12 @@ public final class Service {
     openWhenIdle()
   }
 
-  /// A pull may take half an hour, and what it is for is in this daemon's memory only.
+  /// A pull or a fetch may take half an hour, and what it is for is in this daemon's memory only.
   private func endUnstarted() {
-    for session in sessions.values where session.phase == .image {
-      session.stop(because: "The daemon was replaced before the session's image was there: run it again.")
+    for session in sessions.values where session.phase == .image || session.phase == .fetch {
+      let missing = session.phase == .image ? "image" : "repository"
+      session.stop(
+        because: "The daemon was replaced before the session's \(missing) was there: run it again.")
     }
     _ = Timer(after: Self.handOverGrace) { self.idle.open() }
   }
@@ -331,19 +375,38 @@ public final class Service {
       replying -= 1
       openWhenIdle()
     case .list: await connection.send(.sessions(sessions: list()))
+    case .describe(let id): await connection.send(describe(id))
+    case .ping: await connection.send(.done)
     }
   }
 
   private func stop(_ id: String) -> Reply {
-    guard let id = SessionID(id), let session = sessions[id] else {
-      return .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
-    }
+    guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
     end(session)
     return .done
   }
 
+  private func describe(_ id: String) -> Reply {
+    guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
+    do {
+      let metadata = String(decoding: try session.metadata.json(), as: UTF8.self)
+      return .described(session: DescribedSession(record: session.record.path, metadata: metadata))
+    } catch {
+      return .refused(
+        reason: "What is known of session \(id) has no JSON form (\(error)): report this as a bug.")
+    }
+  }
+
+  private func live(_ id: String) -> Session? { SessionID(id).flatMap { sessions[$0] } }
+
+  private static func refusal(ofUnknown id: String) -> Reply {
+    .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
+  }
+
   private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
     beginning += 1
+    let arrival = host.mirrors?.expect()
+    defer { arrival?.end() }
     // From now on, so that a crowd of others does not end the connection in the middle.
     connection.attach()
     let session: Session

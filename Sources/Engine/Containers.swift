@@ -86,17 +86,20 @@ public final class Containers {
   /// Starts a container and returns when it runs. Never repeated: where podman was killed, nobody knows how far it came,
   /// and what it left is the caller's to remove.
   ///
-  /// - Parameter withdrawal: takes the launch back: at once while it waits for its turn, and where podman hangs by
-  ///   killing it.
+  /// - Parameters:
+  ///   - profile: whose lane it waits in.
+  ///   - withdrawal: takes the launch back: at once while it waits for its turn, and where podman hangs by killing it.
+  ///   - launch: asked for what to start when its turn has come: many may wait, and its words are kilobytes.
   public func launch(
-    _ launch: ContainerLaunch, unless withdrawal: Withdrawal? = nil
+    of profile: String, unless withdrawal: Withdrawal? = nil, _ launch: @Loop () -> ContainerLaunch
   ) async throws(LaunchFailure) {
-    let lane = Gate.Lane.launches(profile: launch.name.profile)
-    guard let permit = await gate.permit(in: lane, unless: withdrawal) else { throw .withdrawn }
+    guard let permit = await gate.permit(in: .launches(profile: profile), unless: withdrawal) else {
+      throw .withdrawn
+    }
     let result: CommandResult
     do throws(EngineError) {
       result = try await run(
-        podman.run(launch), permit, deadline: deadlines.launch, unless: withdrawal)
+        podman.run(launch()), permit, deadline: deadlines.launch, unless: withdrawal)
     } catch {
       throw .other(error.description)
     }

@@ -1,4 +1,5 @@
-// The [daemon] table: where the daemon listens, keeps its pid file and puts its records, and how much it does at once.
+// The [daemon] table: where the daemon listens, keeps its pid file, puts its records and keeps its mirrors, and how much
+// it does at once.
 
 /// Where the daemon's own files are, and its bounds. All paths are absolute.
 public struct DaemonSettings: Sendable, Equatable {
@@ -10,20 +11,34 @@ public struct DaemonSettings: Sendable, Equatable {
   /// The folder of the audit records. Default: `$XDG_STATE_HOME/tesserine/audit`, or else
   /// `$HOME/.local/state/tesserine/audit` (XDG Base Directory Specification).
   public let auditRoot: String
+  /// The folder of the mirrors that sessions clone from. Default: `/var/cache/agentd` as root, otherwise
+  /// `$XDG_CACHE_HOME/agentd`, or else `$HOME/.cache/agentd`, or else `/var/cache/agentd` too.
+  public let cacheRoot: String
+  /// How long a mirror is kept that no session has asked for.
+  public let cacheMaxAge: Duration
   /// How much is done at once.
   public let capacity: Capacity
 
+  /// How long that is unless it is set.
+  public static let standardCacheMaxAge: Duration = .seconds(30 * 86400)
+
   /// Settings with these paths, which are taken to be absolute.
-  public init(socketPath: String, pidFile: String, auditRoot: String, capacity: Capacity) {
+  public init(
+    socketPath: String, pidFile: String, auditRoot: String, cacheRoot: String = "/var/cache/agentd",
+    cacheMaxAge: Duration = standardCacheMaxAge, capacity: Capacity
+  ) {
     self.socketPath = socketPath
     self.pidFile = pidFile
     self.auditRoot = auditRoot
+    self.cacheRoot = cacheRoot
+    self.cacheMaxAge = cacheMaxAge
     self.capacity = capacity
   }
 }
 
 extension DaemonSettings {
-  private static let keys = ["socket_path", "pid_file", "audit_root"] + Capacity.keys
+  private static let keys =
+    ["socket_path", "pid_file", "audit_root", "cache_root", "cache_max_age"] + Capacity.keys
 
   /// Reads the table; nil after at least one report.
   ///
@@ -37,6 +52,8 @@ extension DaemonSettings {
     let socket = Self.path("socket_path", section, folder: folder, otherwise: "\(runtime)/agentd.sock")
     let pid = Self.path("pid_file", section, folder: folder, otherwise: "\(runtime)/agentd.pid")
     let audit = Self.auditRoot(section, folder: folder, host: host)
+    let cache = Self.path("cache_root", section, folder: folder, otherwise: Self.cacheDirectory(host))
+    let maxAge = Self.cacheMaxAge(section)
     if let socket, socket.utf8.count > Limits.socketPathBytes {
       section.report(
         "socket_path",
@@ -47,8 +64,10 @@ extension DaemonSettings {
       section.report("pid_file", "is the same file as socket_path; give each its own")
     }
     let capacity = Capacity(section, host: host)
-    guard let socket, let pid, let audit, let capacity else { return nil }
-    self.init(socketPath: socket, pidFile: pid, auditRoot: audit, capacity: capacity)
+    guard let socket, let pid, let audit, let cache, let maxAge, let capacity else { return nil }
+    self.init(
+      socketPath: socket, pidFile: pid, auditRoot: audit, cacheRoot: cache, cacheMaxAge: maxAge,
+      capacity: capacity)
   }
 
   private static func runtimeDirectory(_ host: Host) -> String {
@@ -56,6 +75,23 @@ extension DaemonSettings {
       return "\(directory)/agentd"
     }
     return "/run/agentd"
+  }
+
+  private static func cacheDirectory(_ host: Host) -> String {
+    guard host.effectiveUserID != 0 else { return "/var/cache/agentd" }
+    let cache = host.directory("XDG_CACHE_HOME") ?? host.directory("HOME").map { "\($0)/.cache" }
+    return "\(cache ?? "/var/cache")/agentd"
+  }
+
+  private static func cacheMaxAge(_ section: Section) -> Duration? {
+    guard section.has("cache_max_age") else { return standardCacheMaxAge }
+    guard let text = section.filledString("cache_max_age") else { return nil }
+    guard let age = Duration(written: text), age > .zero else {
+      section.report(
+        "cache_max_age", "\(text.quoted) is not a duration longer than nothing; write one like 30d or 12h")
+      return nil
+    }
+    return age
   }
 
   private static func auditRoot(_ section: Section, folder: String, host: Host) -> String? {

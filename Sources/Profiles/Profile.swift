@@ -18,6 +18,9 @@ public struct Profile: Sendable {
   public let schedule: ScheduledRuns?
   /// The daemon's variable that holds the clone token; nil for none. With a repository, that is https.
   public let repositoryTokenSource: String?
+  /// Whether the daemon keeps a mirror of what sessions clone, so that they clone from this host; else each clones from
+  /// the remote by itself.
+  public let repositoryCache: Bool
   /// Bind mounts, in the order of the file.
   public let mounts: [Mount]
   /// Credentials, in the order of the file, unique by name.
@@ -27,7 +30,7 @@ public struct Profile: Sendable {
   public init(
     name: String, baseImage: String, methodologyDirectory: String, command: [String],
     repository: RepositoryURL? = nil, schedule: ScheduledRuns? = nil, repositoryTokenSource: String? = nil,
-    mounts: [Mount] = [], credentials: [Credential] = []
+    repositoryCache: Bool = true, mounts: [Mount] = [], credentials: [Credential] = []
   ) {
     self.name = name
     self.baseImage = baseImage
@@ -36,6 +39,7 @@ public struct Profile: Sendable {
     self.repository = repository
     self.schedule = schedule
     self.repositoryTokenSource = repositoryTokenSource
+    self.repositoryCache = repositoryCache
     self.mounts = mounts
     self.credentials = credentials
   }

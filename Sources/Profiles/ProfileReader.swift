@@ -3,7 +3,7 @@
 extension Profile {
   private static let keys =
     ["name", "base_image", "methodology_dir", "command", "repo"] + ScheduledRuns.keys
-    + ["repo_token_source", "mounts", "credentials"]
+    + ["repo_token_source", "repo_cache", "mounts", "credentials"]
 
   /// Names that a base image has given to users of its own.
   private static let reservedNames = ["root", "nobody", "daemon", "bin", "sys", "man", "mail"]
@@ -31,13 +31,14 @@ extension Profile {
     let repository = Self.repository(section)
     let schedule = ScheduledRuns(section, name: name, zones: zones)
     let tokenSource = Self.tokenSource(section, repository: repository)
+    let repositoryCache = section.boolean("repo_cache", otherwise: true)
     let mounts = Self.mounts(section, user: name, host: host)
     let credentials = Self.credentials(section)
     guard let name, let image, let methodology, let command else { return nil }
     self.init(
       name: name, baseImage: image, methodologyDirectory: methodology, command: command,
       repository: repository, schedule: schedule, repositoryTokenSource: tokenSource,
-      mounts: mounts, credentials: credentials)
+      repositoryCache: repositoryCache ?? true, mounts: mounts, credentials: credentials)
   }
 
   private static func name(_ section: Section, number: Int, taken: inout [String: Int]) -> String? {

@@ -85,6 +85,11 @@ struct Section {
     return nil
   }
 
+  /// The boolean at `key`, `standard` when there is none; nil after a report.
+  func boolean(_ key: String, otherwise standard: Bool) -> Bool? {
+    has(key) ? boolean(key) : standard
+  }
+
   /// The integer at `key`, or `standard` when there is none; nil after a report.
   func integer(_ key: String, in range: ClosedRange<Int>, otherwise standard: Int) -> Int? {
     switch table[key] {

@@ -17,12 +17,27 @@ public struct Interest: OptionSet, Sendable {
   public static let hangup = Interest(rawValue: UInt32(AGENTD_READY_HANGUP))
 }
 
+/// Where the file is that a backend looks at.
+enum FilePlace {
+  /// Behind a descriptor.
+  case descriptor(Int32)
+  /// In the backend's own table.
+  case stowed(Int32)
+}
+
 /// A source of readiness. Every edge is reported once; a caller works until EAGAIN and then waits for the next.
 ///
 /// All code above this protocol is the same whichever implements it.
 protocol Backend: AnyObject {
-  func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError)
-  func remove(_ fd: Int32, token: UInt64)
+  func add(_ place: FilePlace, _ interest: Interest, token: UInt64) throws(SystemError)
+  func remove(_ place: FilePlace, token: UInt64)
+  /// Keeps the file behind a descriptor in a table that the open-files limit does not count, and returns its slot; nil
+  /// where there is none, or no room in it.
+  func stow(_ fd: Int32) -> Int32?
+  /// A new descriptor of what is stowed.
+  func reopen(_ slot: Int32) -> Int32?
+  /// Lets go of what is stowed.
+  func discard(_ slot: Int32)
   /// Copies what is ready into `events` and returns how many. With `block`, waits for the first.
   func wait(_ events: UnsafeMutableBufferPointer<agentd_event>, block: Bool) throws(SystemError) -> Int
 }
@@ -103,11 +118,28 @@ private final class Ring: Backend {
 
   deinit { agentd_ring_close(ring) }
 
-  func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
-    try SystemError.check("io_uring poll", agentd_ring_add(ring, fd, interest.rawValue, token))
+  func add(_ place: FilePlace, _ interest: Interest, token: UInt64) throws(SystemError) {
+    let result =
+      switch place {
+      case .descriptor(let fd): agentd_ring_add(ring, fd, interest.rawValue, token)
+      case .stowed(let slot): agentd_ring_add_stowed(ring, slot, interest.rawValue, token)
+      }
+    try SystemError.check("io_uring poll", result)
   }
 
-  func remove(_ fd: Int32, token: UInt64) {
+  func stow(_ fd: Int32) -> Int32? {
+    let slot = agentd_ring_stow(ring, fd)
+    return slot < 0 ? nil : slot
+  }
+
+  func reopen(_ slot: Int32) -> Int32? {
+    let fd = agentd_ring_reopen(ring, slot)
+    return fd < 0 ? nil : fd
+  }
+
+  func discard(_ slot: Int32) { agentd_ring_discard(ring, slot) }
+
+  func remove(_ place: FilePlace, token: UInt64) {
     let result = agentd_ring_remove(ring, token)
     // What is left of a removal that failed is dropped by its generation. The kernel takes one in every state but
     // a ring that has been misused, which no operator can repair.
@@ -129,11 +161,18 @@ private final class Epoll: Backend {
     epoll = Descriptor(owning: try SystemError.check("epoll_create1", agentd_epoll_open()))
   }
 
-  func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
+  func add(_ place: FilePlace, _ interest: Interest, token: UInt64) throws(SystemError) {
+    guard case .descriptor(let fd) = place else { preconditionFailure("epoll stows nothing") }
     try SystemError.check("epoll_ctl", agentd_epoll_add(epoll.raw, fd, interest.rawValue, token))
   }
 
-  func remove(_ fd: Int32, token: UInt64) {
+  // epoll forgets a file whose last descriptor is closed.
+  func stow(_ fd: Int32) -> Int32? { nil }
+  func reopen(_ slot: Int32) -> Int32? { nil }
+  func discard(_ slot: Int32) {}
+
+  func remove(_ place: FilePlace, token: UInt64) {
+    guard case .descriptor(let fd) = place else { preconditionFailure("epoll stows nothing") }
     let result = agentd_epoll_remove(epoll.raw, fd)
     precondition(result >= 0, "epoll refused to remove a descriptor: \(Errno(rawValue: -result))")
   }

@@ -19,12 +19,15 @@ public struct Command: Sendable {
   /// How long the kernel may take to end it once it was killed. A process that waits for a device or a file system that
   /// does not answer is not ended before that does.
   public var killPatience: Duration = .seconds(5)
+  /// The largest file, in bytes, that it and its children may write (RLIMIT_FSIZE); nil for what the daemon may.
+  public var fileSizeLimit: UInt64?
 
   /// - Parameters: as the properties say.
   public init(
     executable: String, arguments: [String], environment: [String], deadline: Duration,
-    captureLimit: Int = 1 << 16
+    captureLimit: Int = 1 << 16, fileSizeLimit: UInt64? = nil
   ) {
+    self.fileSizeLimit = fileSizeLimit
     self.executable = executable
     self.arguments = arguments
     self.environment = environment
@@ -98,6 +101,10 @@ public final class Child {
     output.closeChildEnd()
     errorOutput.closeChildEnd()
     do throws(SystemError) {
+      // It was started a moment ago: what it starts later has the limit too, and it has written nothing yet.
+      if let limit = command.fileSizeLimit {
+        try SystemError.check("prlimit", agentd_limit_file_size(pid, limit))
+      }
       // Keeps the child alive until it has been reaped, whoever has forgotten it.
       exitWatch = try Watch(raw, .read) { _ in self.reap() }
     } catch {

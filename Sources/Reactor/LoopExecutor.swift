@@ -35,7 +35,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   /// the slot is recognised and dropped.
   private struct Registration {
     var generation: UInt32
-    var fd: Int32
+    var place: FilePlace
     var interest: Interest
     var watch: Unmanaged<Watch>?
   }
@@ -72,24 +72,24 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
 
   // MARK: Registrations
 
-  func register(_ watch: Watch, fd: Int32, interest: Interest) throws(SystemError) -> UInt64 {
+  func register(_ watch: Watch, _ place: FilePlace, interest: Interest) throws(SystemError) -> UInt64 {
     checkIsolated()
     guard let backend else { preconditionFailure("the loop is not running") }
     let slot = freeSlots.popLast() ?? registrations.count
     if slot == registrations.count {
-      registrations.append(Registration(generation: 0, fd: -1, interest: [], watch: nil))
+      registrations.append(Registration(generation: 0, place: place, interest: [], watch: nil))
     }
     // Generations start at 1, so that no token is AGENTD_TOKEN_NONE.
     registrations[slot].generation = registrations[slot].generation &+ 1
     if registrations[slot].generation == 0 { registrations[slot].generation = 1 }
     let token = UInt64(registrations[slot].generation) << 32 | UInt64(slot)
     do throws(SystemError) {
-      try backend.add(fd, interest, token: token)
+      try backend.add(place, interest, token: token)
     } catch {
       freeSlots.append(slot)
       throw error
     }
-    registrations[slot].fd = fd
+    registrations[slot].place = place
     registrations[slot].interest = interest
     registrations[slot].watch = Unmanaged.passUnretained(watch)
     return token
@@ -101,10 +101,16 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     guard registrations[slot].generation == UInt32(token >> 32), registrations[slot].watch != nil else {
       return
     }
-    backend?.remove(registrations[slot].fd, token: token)
+    backend?.remove(registrations[slot].place, token: token)
     registrations[slot].watch = nil
     freeSlots.append(slot)
   }
+
+  // MARK: Stowed files
+
+  func stow(_ fd: Int32) -> Int32? { backend?.stow(fd) }
+  func reopen(_ slot: Int32) -> Int32? { backend?.reopen(slot) }
+  func discard(_ slot: Int32) { backend?.discard(slot) }
 
   // MARK: The loop
 
@@ -115,7 +121,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     defer { owner.store(0, ordering: .relaxed) }
     self.backend = backend
     defer { self.backend = nil }
-    try backend.add(wakeDescriptor.raw, .read, token: Self.wakeToken)
+    try backend.add(.descriptor(wakeDescriptor.raw), .read, token: Self.wakeToken)
     try Loop.assumeIsolated { () throws(SystemError) in try timers.open() }
     defer { Loop.assumeIsolated { timers.close() } }
     let events = UnsafeMutableBufferPointer<agentd_event>.allocate(capacity: Self.batchCapacity)
@@ -130,7 +136,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       for event in events[..<count] { try dispatch(event) }
       resumeYielded()
     }
-    backend.remove(wakeDescriptor.raw, token: Self.wakeToken)
+    backend.remove(.descriptor(wakeDescriptor.raw), token: Self.wakeToken)
   }
 
   func resumeNextTurn(_ continuation: CheckedContinuation<Void, Never>) {
@@ -173,13 +179,13 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private func dispatch(_ event: agentd_event) throws(SystemError) {
     guard event.token != Self.wakeToken else {
       takeForeignJobs()
-      if event.rearm { try backend?.add(wakeDescriptor.raw, .read, token: Self.wakeToken) }
+      if event.rearm { try backend?.add(.descriptor(wakeDescriptor.raw), .read, token: Self.wakeToken) }
       return
     }
     let slot = Int(event.token & 0xffff_ffff)
     let registration = registrations[slot]
     guard registration.generation == UInt32(event.token >> 32), let watch = registration.watch else { return }
-    if event.rearm { try backend?.add(registration.fd, registration.interest, token: event.token) }
+    if event.rearm { try backend?.add(registration.place, registration.interest, token: event.token) }
     let held = watch.takeUnretainedValue()
     Loop.assumeIsolated { held.deliver(Interest(rawValue: event.ready)) }
   }

@@ -8,7 +8,9 @@ internal import SystemPackage
 /// the same number.
 @Loop
 public final class Process {
+  /// One of the two until it is closed.
   private var pidfd: Descriptor?
+  private var stowed: StowedFile?
   /// How long a process that has ended may stay unreaped before its status is given up. Its parent reaps it at once;
   /// whoever inherits it from a dead parent may take its time.
   private static let reapPatience: Duration = .seconds(5)
@@ -47,6 +49,23 @@ public final class Process {
     return fields.count > 1 ? Int32(String(decoding: fields[1], as: UTF8.self)) : nil
   }
 
+  /// Holds it without a descriptor from now on, where the kernel can do that: for one of which little more than its end is
+  /// to be known. Everything else works as before, and costs more.
+  public func stow() throws(SystemError) {
+    guard let raw = pidfd?.raw, let file = StowedFile(raw) else { return }
+    watch?.close()
+    // Should it have ended meanwhile, the new watch says so at once.
+    do throws(SystemError) {
+      watch = try Watch(file, .read) { [weak self] ready in self?.examine(hungUp: ready.contains(.hangup)) }
+    } catch {
+      watch = nil
+      file.close()
+      throw error
+    }
+    stowed = file
+    pidfd = nil
+  }
+
   /// Whether it has ended.
   public var hasEnded: Bool { ended.isOpen }
 
@@ -55,9 +74,11 @@ public final class Process {
 
   /// Whether it has not ended, asked of the kernel now: its end may not have been seen yet.
   public var isAlive: Bool {
-    guard !isEnding, let raw = pidfd?.raw else { return false }
-    var polled = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
-    return poll(&polled, 1, 0) == 0
+    guard !isEnding else { return false }
+    return ask { raw in
+      var polled = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+      return poll(&polled, 1, 0) == 0
+    } ?? false
   }
 
   /// Has its end told as soon as it has ended, its status known or not: for one whose parent is gone, because whoever
@@ -70,11 +91,24 @@ public final class Process {
   /// Reads the status of a process that ended before its parent had reaped it. nil while that is so, and where the
   /// kernel does not tell.
   public func readStatus() -> ExitStatus? {
-    var waitStatus: Int32 = 0
-    if status == nil, isEnding, let raw = pidfd?.raw, agentd_pidfd_exit(raw, &waitStatus) == 1 {
-      status = ExitStatus(waitStatus: waitStatus)
-    }
+    if status == nil, isEnding { examineStatus() }
     return status
+  }
+
+  /// What `agentd_pidfd_exit` answers; the status is kept where there is one.
+  @discardableResult
+  private func examineStatus() -> Int32? {
+    var waitStatus: Int32 = 0
+    let result = ask { agentd_pidfd_exit($0, &waitStatus) }
+    if result == 1 { status = ExitStatus(waitStatus: waitStatus) }
+    return result
+  }
+
+  /// Asks the kernel by a pidfd, for a moment where it is stowed; nil when the process was let go.
+  private func ask<Answer>(_ question: (Int32) -> Answer) -> Answer? {
+    if let raw = pidfd?.raw { return question(raw) }
+    guard let reopened = stowed?.reopen() else { return nil }
+    return question(reopened.raw)
   }
 
   /// Returns when the process has ended and, where its status is needed and the kernel tells it, has been reaped.
@@ -82,8 +116,7 @@ public final class Process {
 
   /// Sends a signal. A process that has ended is no error: there is nothing left to tell.
   public func signal(_ signal: Int32) throws(SystemError) {
-    guard let raw = pidfd?.raw else { return }
-    let result = agentd_pidfd_signal(raw, signal)
+    guard let result = ask({ agentd_pidfd_signal($0, signal) }) else { return }
     guard result != -Errno.noSuchProcess.rawValue else { return }
     try SystemError.check("pidfd_send_signal", result)
   }
@@ -95,6 +128,8 @@ public final class Process {
     reapTimer?.cancel()
     reapTimer = nil
     pidfd = nil
+    stowed?.close()
+    stowed = nil
     onExit = nil
     ended.open()
   }
@@ -102,16 +137,14 @@ public final class Process {
   isolated deinit { close() }
 
   private func examine(hungUp: Bool) {
-    guard !ended.isOpen, let raw = pidfd?.raw else { return }
+    guard !ended.isOpen else { return }
     isEnding = true
-    var waitStatus: Int32 = 0
-    switch agentd_pidfd_exit(raw, &waitStatus) {
-    case 1: status = ExitStatus(waitStatus: waitStatus)
-    case 0 where needsStatus && !hungUp:
+    switch stowed == nil || needsStatus ? examineStatus() : nil {
+    case 0? where needsStatus && !hungUp:
       // A zombie: the kernel tells how it ended once its parent has reaped it.
       if reapTimer == nil { reapTimer = Timer(after: Self.reapPatience) { [weak self] in self?.finish() } }
       return
-    default: break  // the status is not asked for, or this kernel cannot say
+    default: break  // the status is known, is not asked for, or this kernel cannot say
     }
     finish()
   }

@@ -101,9 +101,11 @@ public final class Stream {
 
   /// Lets a pipe hold so many bytes, where the kernel grants it: it refuses more than /proc/sys/fs/pipe-max-size, and
   /// the pipe then holds what it held before.
-  public func reserve(_ bytes: Int) {
-    guard let raw = fd?.raw else { return }
-    _ = agentd_pipe_reserve(raw, UInt32(clamping: bytes))
+  ///
+  /// - Returns: whether the pipe holds so many.
+  public func reserve(_ bytes: Int) -> Bool {
+    guard let raw = fd?.raw else { return false }
+    return agentd_pipe_reserve(raw, UInt32(clamping: bytes)) >= 0
   }
 
   /// Closes the descriptor; whoever waits is told so. Closing again does nothing.

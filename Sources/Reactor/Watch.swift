@@ -16,7 +16,15 @@ public final class Watch {
     throws(SystemError)
   {
     self.handler = handler
-    token = try Loop.executor.register(self, fd: fd, interest: interest)
+    token = try Loop.executor.register(self, .descriptor(fd), interest: interest)
+  }
+
+  /// The same for a file that was stowed, and stays so until `close`.
+  init(_ file: StowedFile, _ interest: Interest, _ handler: @escaping @Loop (Interest) -> Void)
+    throws(SystemError)
+  {
+    self.handler = handler
+    token = try Loop.executor.register(self, .stowed(file.slot), interest: interest)
   }
 
   /// Ends the registration. No further edge is delivered, not even one that has been collected already.

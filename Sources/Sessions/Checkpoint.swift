@@ -18,6 +18,8 @@ public enum Checkpoint: String, Sendable, CaseIterable {
   case queued
   /// The facts say that it has left the queue.
   case dequeued
+  /// What it is to clone was fetched and lies ready for it; where there is no mirror, only the image was found.
+  case fetched
   /// The facts say that podman may have been started, and it was not.
   case launching
   /// podman was started and has not returned.

@@ -16,14 +16,17 @@ enum Ending: Sendable, Codable, Equatable {
   /// - Parameters:
   ///   - code: the container's exit code; nil when nobody knows it.
   ///   - report: what its setup wrote; nil when that is lost.
+  ///   - wasCut: whether a daemon that ended may have taken a part of its envelope with it.
   ///   - wasStopped: whether somebody asked for its end.
   ///   - image: the profile's base image, for the sentence.
-  init(code: Int32?, report: SetupReport?, wasStopped: Bool, image: String) {
+  init(code: Int32?, report: SetupReport?, wasCut: Bool, wasStopped: Bool, image: String) {
     guard let code, (0...255).contains(code) else {
       self = .failed(reason: "How the container ended is not known: see the events of this session.")
       return
     }
-    if report?.isUnreleased == true {
+    // What reads the credentials cannot report, and says by its code that they ended early.
+    let hasNoCredentials = wasCut && report?.phase == .command && code == SetupScript.failureCode
+    if report?.isUnreleased == true || hasNoCredentials {
       self = .failed(reason: Self.unreleased)
       return
     }

@@ -53,16 +53,7 @@ public struct Envelope: Sendable {
     Self.append(workUnit.map { Array($0.utf8) }, to: &bytes)
 
     let token = cloneToken.flatMap { $0.isEmpty ? nil : $0 }
-    if let token {
-      if !repository.hasPrefix("https://") { throw .cloneTokenNeedsHTTPS }
-      if token.contains(0) { throw .holdsNUL("the clone token") }
-      if token.contains(UInt8(ascii: "\n")) || token.contains(UInt8(ascii: "\r")) {
-        throw .cloneTokenHoldsLineBreak
-      }
-      if "AGENTD_CLONE_TOKEN=".utf8.count + token.count > Self.variableLimit {
-        throw .tooLong("the clone token")
-      }
-    }
+    if let token { try Self.prove(cloneToken: token, for: repository) }
     Self.append(token, to: &bytes)
 
     bytes += Array("\(credentials.count)\n".utf8)
@@ -77,6 +68,20 @@ public struct Envelope: Sendable {
     }
     if size > Self.sizeLimit { throw .tooLarge }
     self.bytes = bytes
+  }
+
+  /// Makes sure that a clone token can be handed to git, in a session or on the host.
+  ///
+  /// - Throws: why not, as a sentence without the value.
+  public static func prove(cloneToken token: [UInt8], for repository: String) throws(EnvelopeError) {
+    if !repository.hasPrefix("https://") { throw .cloneTokenNeedsHTTPS }
+    if token.contains(0) { throw .holdsNUL("the clone token") }
+    if token.contains(UInt8(ascii: "\n")) || token.contains(UInt8(ascii: "\r")) {
+      throw .cloneTokenHoldsLineBreak
+    }
+    if "AGENTD_CLONE_TOKEN=".utf8.count + token.count > Self.variableLimit {
+      throw .tooLong("the clone token")
+    }
   }
 
   private static func append(_ value: [UInt8]?, to bytes: inout [UInt8]) {

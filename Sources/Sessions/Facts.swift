@@ -57,6 +57,8 @@ struct Facts: Codable, Sendable, Equatable {
     let mounts: [Mount]
     let credentials: [Credential]
     let repositoryTokenSource: String?
+    /// nil in facts of a build that knew no mirrors.
+    let repositoryCache: Bool?
   }
 
   let version: Int
@@ -76,6 +78,9 @@ struct Facts: Codable, Sendable, Equatable {
   var deadlineNanoseconds: UInt64?
   /// Why its container was told to end; nil when it was not.
   var requestedEnd: RequestedEnd?
+  /// Whether a part of the envelope still waits in the daemon, because it is more than the pipe holds: it goes with the
+  /// daemon. nil when none does.
+  var isPartlyReleased: Bool?
   /// How it ended; from `ended` on.
   var ending: Ending?
   /// What its record will say, as far as it is known.
@@ -153,6 +158,7 @@ struct Facts: Codable, Sendable, Equatable {
     case timeoutNanoseconds = "timeout_ns"
     case deadlineNanoseconds = "deadline_ns"
     case requestedEnd = "requested_end"
+    case isPartlyReleased = "is_partly_released"
   }
 }
 
@@ -172,13 +178,14 @@ extension Facts.Environment {
     mounts = profile.mounts.map { .init(source: $0.source, target: $0.target, isReadOnly: $0.readOnly) }
     credentials = profile.credentials.map { .init(name: $0.name, source: $0.source) }
     repositoryTokenSource = profile.repositoryTokenSource
+    repositoryCache = profile.repositoryCache
   }
 
   /// The profile, less what is of no matter once a session of it was accepted.
   var profile: Profile {
     Profile(
       name: name, baseImage: baseImage, methodologyDirectory: methodologyDirectory, command: command,
-      repositoryTokenSource: repositoryTokenSource,
+      repositoryTokenSource: repositoryTokenSource, repositoryCache: repositoryCache ?? false,
       mounts: mounts.map { Profiles.Mount(source: $0.source, target: $0.target, readOnly: $0.isReadOnly) },
       credentials: credentials.map { Profiles.Credential(name: $0.name, source: $0.source) })
   }
@@ -188,6 +195,7 @@ extension Facts.Environment {
     case baseImage = "base_image"
     case methodologyDirectory = "methodology_dir"
     case repositoryTokenSource = "repo_token_source"
+    case repositoryCache = "repo_cache"
   }
 }
 

@@ -28,6 +28,8 @@ struct Findings: Sendable, Equatable {
   var report: SetupReport?
   /// How many bytes of its envelope wait in its FIFO; nil when that was not looked at or cannot be told.
   var unreadEnvelope: Int?
+  /// Whether its facts say that a part of its envelope was still the daemon's.
+  var wasCut = false
   /// Whether the machine was restarted since.
   var wasRestarted = false
   /// The profile's base image, for a sentence.
@@ -97,10 +99,11 @@ enum Decision: Sendable, Equatable {
     switch findings.requestedEnd {
     case .deadline: return .finished(.timedOut(code: code))
     case .stop, nil:
-      return .finished(
-        Ending(
-          code: code, report: findings.report, wasStopped: findings.requestedEnd == .stop,
-          image: findings.image))
+      let ending = Ending(
+        code: code, report: findings.report, wasCut: findings.wasCut,
+        wasStopped: findings.requestedEnd == .stop, image: findings.image)
+      if case .failed(let reason) = ending { return .interrupted(reason: reason) }
+      return .finished(ending)
     }
   }
 }

@@ -73,6 +73,15 @@ struct HeldContainer {
       process.close()
       return nil
     }
+    if !needsStatus {
+      // Of conmon its end is all that is asked for, but in a rare case: it costs no descriptor.
+      do throws(SystemError) {
+        try process.stow()
+      } catch {
+        process.close()
+        throw error
+      }
+    }
     return process
   }
 

@@ -15,14 +15,17 @@ public struct Invocation: Sendable {
   public let timeout: Duration?
   /// The occurrence of the profile's schedule that it is for; nil when somebody asked by hand.
   public let scheduledFor: Timestamp?
+  /// What the repository is fetched with on the host; nil for none, and once that is done. With it the envelope has none.
+  public internal(set) var cloneToken: [UInt8]?
   /// What releases it; nil once it has been handed over.
   public internal(set) var envelope: Envelope?
 
   /// All of them.
   public init(
     profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?, timeout: Duration?,
-    scheduledFor: Timestamp? = nil, envelope: Envelope
+    scheduledFor: Timestamp? = nil, cloneToken: [UInt8]? = nil, envelope: Envelope
   ) {
+    self.cloneToken = cloneToken
     self.profile = profile
     self.repository = repository
     self.workUnit = workUnit

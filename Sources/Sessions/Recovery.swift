@@ -151,6 +151,9 @@ public struct Recovery {
     let age = Loop.wallClock - metadata.startTimestamp
     let now = Loop.now.nanoseconds
     let accepted = Instant(nanoseconds: now - min(age.wholeNanoseconds, now))
+    var metadata = metadata
+    // When it left the phase that its record was made in is not known, nor through which it came after that.
+    metadata.phases.removeAll { $0.endTimestamp == nil }
     return Facts(metadata, containerName: name.description, record: record.path, accepted: accepted)
   }
 
@@ -206,7 +209,8 @@ public struct Recovery {
     return Findings(
       step: hasFacts ? facts.step : nil, ending: facts.ending, requestedEnd: facts.requestedEnd,
       container: container, report: trace.hasDirectory ? report : nil, unreadEnvelope: unread,
-      wasRestarted: facts.bootID != Boot.id, image: facts.metadata.image)
+      wasCut: facts.isPartlyReleased == true, wasRestarted: facts.bootID != Boot.id,
+      image: facts.metadata.image)
   }
 
   private static func finding(_ container: ContainerInspection?, _ held: HeldContainer) -> Findings.Container
@@ -229,7 +233,9 @@ public struct Recovery {
     case .live: return nil
     case .dead(_, let time?): return time
     case .dead(_, nil), .ending, .absent:
-      return await host.worker.run { Record(path: facts.record).lastOutputTime }
+      let lastOutput = await host.worker.run { Record(path: facts.record).lastOutputTime }
+      // One that printed nothing has a log that is older than its container.
+      return lastOutput.map { max($0, facts.metadata.phases.last?.startTimestamp ?? $0) }
     }
   }
 

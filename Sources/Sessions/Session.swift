@@ -72,7 +72,8 @@ public final class Session {
   /// What `stop` interrupts, while there is something to interrupt.
   var onStop: (@Loop () -> Void)?
 
-  var metadata: Metadata {
+  /// What its record says when it is written next.
+  public internal(set) var metadata: Metadata {
     get { facts.metadata }
     set { facts.metadata = newValue }
   }
@@ -220,12 +221,14 @@ public final class Session {
     enter(.teardown)
     conclusion.problems = await leave(conclusion)
     conclusion.duration = Loop.now - accepted
-    log.info(
-      "runner.session_teardown",
-      metadata: [
-        "record": "\(record.path)", "record_complete": .stringConvertible(conclusion.problems.isEmpty),
-        "duration_ms": .stringConvertible(conclusion.duration.wholeMilliseconds),
-      ])
+    var facts: Logger.Metadata = [
+      "record": "\(record.path)", "record_complete": .stringConvertible(conclusion.problems.isEmpty),
+      "duration_ms": .stringConvertible(conclusion.duration.wholeMilliseconds),
+    ]
+    for (phase, time) in metadata.phaseTimes(until: Loop.wallClock) {
+      facts["\(phase)_ms"] = .stringConvertible(time.wholeMilliseconds)
+    }
+    log.info("runner.session_teardown", metadata: facts)
     return conclusion
   }
 
@@ -234,7 +237,7 @@ public final class Session {
     Checkpoint.exited.pass()
     let end = endTime ?? Loop.wallClock
     metadata.endTimestamp = end
-    if !metadata.phases.isEmpty { metadata.phases[metadata.phases.count - 1].endTimestamp = end }
+    metadata.endPhase(at: end)
     facts.ending = ending
     do throws(SystemError) {
       try await keep(.ended)
@@ -255,10 +258,7 @@ public final class Session {
   /// Goes on to the next step, and notes when.
   func enter(_ next: SessionPhase, at moment: Timestamp = Loop.wallClock) {
     guard next != phase else { return }
-    if let last = metadata.phases.indices.last, metadata.phases[last].endTimestamp == nil {
-      metadata.phases[last].endTimestamp = moment
-    }
-    metadata.phases.append(.init(name: next.rawValue, startTimestamp: moment))
+    metadata.beginPhase(next.rawValue, at: moment)
     phase = next
     log.debug("runner.session_phase", metadata: ["phase": "\(next.rawValue)"])
   }

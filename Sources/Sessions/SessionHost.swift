@@ -9,6 +9,8 @@ public import Reactor
 public final class SessionHost {
   /// Podman.
   public let containers: Containers
+  /// What sessions clone from; nil where no profile has that.
+  public let mirrors: Mirrors?
   /// For what waits for a disk.
   public let worker: Worker
   /// For the reports of the sessions' setups.
@@ -27,9 +29,10 @@ public final class SessionHost {
   /// All of them.
   public init(
     containers: Containers, worker: Worker, daemonID: String, runtimeDirectory: String, auditRoot: String,
-    sealCommand: [String], log: Logger
+    sealCommand: [String], log: Logger, mirrors: Mirrors? = nil
   ) throws(SystemError) {
     self.containers = containers
+    self.mirrors = mirrors
     self.worker = worker
     reports = try FileWatcher()
     // Read once in a process: here, where a descriptor is to be had. Facts without it would look like another run's.

@@ -6,6 +6,8 @@ public enum SessionPhase: String, Sendable, CaseIterable {
   case queued
   /// Finding the image, pulling it when it is missing.
   case image
+  /// git brings the mirror of the repository up to date on the host.
+  case fetch
   /// podman makes the container.
   case launch
   /// The setup inside: user, home, clone.

@@ -19,6 +19,8 @@ public struct SetupReport: Sendable, Equatable {
   public private(set) var phase: Phase = .preparing
   /// Whether the setup found the other end of its FIFO gone before it had its part of the envelope.
   public private(set) var isUnreleased = false
+  /// Whether the mirror that was mounted could not be cloned.
+  public private(set) var isMirrorBroken = false
   /// The cloned commit in hex; nil before the clone is done and for an empty repository.
   public private(set) var commit: String?
 
@@ -32,6 +34,7 @@ public struct SetupReport: Sendable, Equatable {
       case "clone": phase = max(phase, .clone)
       case "command": phase = .command
       case "unreleased": isUnreleased = true
+      case "mirror": isMirrorBroken = true
       default:
         guard text.hasPrefix("commit ") else { continue }
         let name = text.dropFirst("commit ".count)

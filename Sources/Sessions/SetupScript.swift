@@ -17,6 +17,10 @@ public enum SetupScript {
   /// Where the profile's methodology is mounted, read-only.
   public static let methodologyPath = "/agentd/methodology"
 
+  /// Where the session's copy of the mirror of its repository is mounted, read-only, when it has one. Only root may
+  /// enter it.
+  public static let mirrorPath = "/agentd/mirror"
+
   /// The exit code of every failure before the profile's command runs.
   public static let failureCode: Int32 = 6
 
@@ -30,11 +34,15 @@ public enum SetupScript {
   ///
   /// - Parameters:
   ///   - profile: the profile's name, which is also the name of the unprivileged user.
+  ///   - isMirrored: whether the session clones what is mounted at ``mirrorPath`` instead of the remote.
   ///   - pruned: mount targets below the home, which keep their owner. No glob characters.
   ///   - command: the profile's command, at least one word.
   /// - Returns: the words, for `ContainerLaunch.arguments`.
-  public static func arguments(profile: String, pruned: [String], command: [String]) -> [String] {
-    return ["agentd", profile, cloneText, commandText, String(pruned.count)] + pruned + command
+  public static func arguments(
+    profile: String, isMirrored: Bool = false, pruned: [String], command: [String]
+  ) -> [String] {
+    let head = ["agentd", profile, cloneText, commandText, isMirrored ? mirrorPath : ""]
+    return head + [String(pruned.count)] + pruned + command
   }
 
   /// The privileged part: reads its half of the envelope, makes the user, hands over the home, starts the
@@ -44,16 +52,17 @@ public enum SetupScript {
   public static let text = [openText, readText, prepareText].joined(separator: "\n\n")
 
   private static let openText = #"""
-    # $1 profile, $2 clone script, $3 command script, $4 count of pruned paths, the paths, the command
+    # $1 profile, $2 clone script, $3 command script, $4 where the mirror is mounted, empty for none, $5 count of pruned
+    # paths, the paths, the command
     [ -p /agentd/envelope ] || { echo 'agentd: /agentd/envelope is not mounted' >&2; exit 6; }
     exec 3</agentd/envelope
     umask 022
     unset AGENTD_PROFILE AGENTD_CLONE AGENTD_COMMAND AGENTD_HOME AGENTD_LINE AGENTD_VALUE AGENTD_REPOSITORY \
       AGENTD_WORK_UNIT AGENTD_CLONE_TOKEN AGENTD_MISSING AGENTD_COUNT AGENTD_NAME AGENTD_UID AGENTD_GID \
-      AGENTD_DIR AGENTD_REST AGENTD_COMMIT AGENTD_GROUP
-    AGENTD_PROFILE=$1 AGENTD_CLONE=$2 AGENTD_COMMAND=$3 AGENTD_COUNT=$4
+      AGENTD_DIR AGENTD_REST AGENTD_COMMIT AGENTD_GROUP AGENTD_MIRROR AGENTD_COPY
+    AGENTD_PROFILE=$1 AGENTD_CLONE=$2 AGENTD_COMMAND=$3 AGENTD_MIRROR=$4 AGENTD_COUNT=$5
     AGENTD_HOME=/home/$AGENTD_PROFILE
-    shift 4
+    shift 5
 
     fail() { printf 'agentd: %s\n' "$1" >&2; exit 6; }
     report() { printf '%s\n' "$1" >>/agentd/report || fail 'the report file cannot be written'; }
@@ -84,7 +93,7 @@ public enum SetupScript {
 
   private static let prepareText = #"""
     AGENTD_MISSING=
-    for AGENTD_NAME in git find useradd gosu mkdir chown chmod ln; do
+    for AGENTD_NAME in git find useradd gosu mkdir chown chmod ln cp rm; do
       command -v "$AGENTD_NAME" >/dev/null 2>&1 || AGENTD_MISSING="$AGENTD_MISSING, $AGENTD_NAME"
     done
     [ -z "$AGENTD_MISSING" ] ||
@@ -151,16 +160,29 @@ public enum SetupScript {
     shift "$AGENTD_LINE"
 
     report clone
+    # The mirror is root's, and no git of root's ever looks at what a remote has sent: the user clones a copy.
+    AGENTD_COPY=
+    if [ -n "$AGENTD_MIRROR" ]; then
+      AGENTD_COPY=$AGENTD_HOME/.agentd/mirror
+      mkdir -m 0700 "$AGENTD_COPY" 3<&- && cp -R "$AGENTD_MIRROR/." "$AGENTD_COPY/" 3<&- &&
+        chown -R "$AGENTD_UID:$AGENTD_GID" "$AGENTD_COPY" 3<&- ||
+        fail "the repository cannot be copied into the container, to $AGENTD_COPY"
+    fi
     AGENTD_COMMIT=$(
       AGENTD_CLONE_TOKEN=$AGENTD_CLONE_TOKEN gosu "$AGENTD_PROFILE" /bin/sh -c "$AGENTD_CLONE" agentd \
-        "$AGENTD_PROFILE" "$AGENTD_REPOSITORY" 3<&-
+        "$AGENTD_PROFILE" "$AGENTD_REPOSITORY" "$AGENTD_COPY" 3<&-
     )
     case $? in
       0) ;;
       6) exit 6 ;;
+      7)
+        report mirror
+        exit 6
+        ;;
       *) fail "the clone could not be run as $AGENTD_PROFILE" ;;
     esac
     unset AGENTD_CLONE_TOKEN
+    [ -z "$AGENTD_COPY" ] || rm -rf "$AGENTD_COPY" 3<&- || fail "$AGENTD_COPY cannot be removed"
     [ -z "$AGENTD_COMMIT" ] || report "commit $AGENTD_COMMIT"
 
     report command
@@ -170,15 +192,22 @@ public enum SetupScript {
 
   /// The user's first part: the fresh clone and the `.runa` bridge. Prints the cloned commit, if there is one.
   ///
+  /// A copy of the mirror is cloned under the name of the remote (url.*.insteadOf): so whatever git writes down of where
+  /// it cloned from, in its configuration and its reflogs, says what a clone of the remote says. Git makes hard links of
+  /// the copy's objects; the clone owns them alone once the copy is removed. The work tree is checked out afterwards, so
+  /// that a filter of the image's (Git LFS) sees the remote and not the copy.
+  ///
   /// The token is in the environment of this step alone. git asks for it through a helper that is named for
   /// the scheme and host of the URL, so a redirect to another host gets nothing; and every helper that the
   /// image configures is dropped first, because git would hand the token to it to keep. The home is hidden
   /// from git: something below it may be a mount that an earlier session could write to.
   static let cloneText = #"""
-    # $1 profile, $2 repository; AGENTD_CLONE_TOKEN in the environment, empty for none
-    fail() { printf 'agentd: %s\n' "$1" >&2; exit 6; }
-    unset AGENTD_HOST AGENTD_HOME AGENTD_REPOSITORY
-    AGENTD_HOME=/home/$1 AGENTD_REPOSITORY=$2
+    # $1 profile, $2 repository, $3 the copy of its mirror, empty for none; AGENTD_CLONE_TOKEN in the environment, empty
+    # for none. Ends with 7 when the copy is of no use.
+    fail() { printf 'agentd: %s\n' "$1" >&2; exit "${2-6}"; }
+    unset AGENTD_HOST AGENTD_HOME AGENTD_REPOSITORY AGENTD_COPY
+    AGENTD_HOME=/home/$1 AGENTD_REPOSITORY=$2 AGENTD_COPY=$3
+    set -- "$1" "$2"
     cd "$AGENTD_HOME" || fail "$AGENTD_HOME cannot be entered by the user $1"
     unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_CONFIG_PARAMETERS \
       GIT_TRACE GIT_TRACE_CURL GIT_TRACE_CURL_NO_DATA GIT_TRACE_REDACT GIT_TRACE_PACKET GIT_CURL_VERBOSE
@@ -203,7 +232,22 @@ public enum SetupScript {
       shift 2
       git "$@" clone -- "$AGENTD_REPOSITORY" repo >&2 </dev/null
     }
-    clone "$@" || fail "could not clone $2 (git's own words are above)"
+    # Its options are git's, that of the copy among them, which no file ever holds.
+    clone_copy() {
+      shift 2
+      GIT_ALLOW_PROTOCOL=file git "$@" -c "url.$AGENTD_COPY.insteadOf=$AGENTD_REPOSITORY" \
+        clone --no-checkout -- "$AGENTD_REPOSITORY" repo >&2 </dev/null || return 7
+      git -C repo rev-parse --verify --quiet HEAD >/dev/null || return 0
+      git "$@" -C repo checkout --quiet >&2 </dev/null && return 0
+      # The mirror is blamed only for what is wrong with its objects.
+      git -C repo fsck --no-progress --no-dangling >&2 </dev/null || return 7
+      return 6
+    }
+    if [ -n "$AGENTD_COPY" ]; then
+      clone_copy "$@" || fail "could not clone the mirror of $2 (git's own words are above)" $?
+    else
+      clone "$@" || fail "could not clone $2 (git's own words are above)"
+    fi
     unset AGENTD_CLONE_TOKEN
 
     if [ -e repo/.runa ] || [ -L repo/.runa ]; then

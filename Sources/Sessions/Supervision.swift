@@ -40,6 +40,10 @@ extension Session {
           return .failed(reason: stopReason ?? "The session was stopped \(what).")
         case .failed(let sentence): return .failed(reason: sentence)
         case .noShell: return .noShell(metadata.image)
+        case .timedOut: return .timedOut(code: nil)
+        case .notFetched(let sentence):
+          // As a clone that fails in the container.
+          return .setupFailed(code: SetupScript.failureCode, reason: sentence)
         }
       }
     case .released(let container):
@@ -57,6 +61,9 @@ extension Session {
     case stopped
     case failed(String)
     case noShell
+    /// Its timeout was over before it had a container.
+    case timedOut
+    case notFetched(String)
   }
 
   /// Brings a session whose turn has come to where one that never waited begins.
@@ -80,8 +87,13 @@ extension Session {
 
   /// Brings a prepared session to a container that is watched and may be released.
   private func start() async throws(Interruption) -> HeldContainer {
+    let arrival = host.mirrors?.expect()
+    defer { arrival?.end() }
     let image = try await findImage()
     guard !stopRequested, let profile = invocation?.profile else { throw .stopped }
+    let mirror = try await fetchRepository(for: profile, arrival)
+    Checkpoint.fetched.pass()
+    guard !stopRequested else { throw .stopped }
     enter(.launch)
     do throws(SystemError) {
       try await keep(.launching)
@@ -89,7 +101,7 @@ extension Session {
       throw .failed(Self.unkept(error, "its container was not started"))
     }
     Checkpoint.launching.pass()
-    try await launch(profile, image)
+    try await launch(profile, image, mirror)
     Checkpoint.launched.pass()
     enter(.setup)
     let pids = await host.worker.run { [directory] in directory.processIDs() }
@@ -109,6 +121,10 @@ extension Session {
     Checkpoint.watched.pass()
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
+    if let bytes = invocation?.envelope?.bytes, let envelope {
+      // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
+      facts.isPartlyReleased = envelope.reserve(bytes.count) ? nil : true
+    }
     facts.deadlineNanoseconds = facts.timeoutNanoseconds.map { (Loop.now + .nanoseconds($0)).nanoseconds }
     do throws(SystemError) {
       try await keep(.released)
@@ -147,7 +163,54 @@ extension Session {
     }
   }
 
-  private func launch(_ profile: Profile, _ image: ImageIdentity) async throws(Interruption) {
+  /// What is to be cloned, as it is on the remote now; nil where the container asks the remote itself. A stop does not
+  /// wait for git, which goes on only for others. Nor does the session's timeout: what hung in the container would not
+  /// outlast it either. It counts anew from the release.
+  private func fetchRepository(
+    for profile: Profile, _ arrival: Mirrors.Arrival?
+  ) async throws(Interruption) -> String? {
+    guard profile.repositoryCache, let mirrors = host.mirrors else {
+      arrival?.end()
+      return nil
+    }
+    enter(.fetch)
+    let answers = Inbox<Result<String, MirrorFailure>>(capacity: 1)
+    onStop = { [session = id.description] in mirrors.abandon(session) }
+    var isOverdue = false
+    let timeout = facts.timeoutNanoseconds.map { nanoseconds in
+      Timer(after: .nanoseconds(nanoseconds)) { [session = id.description] in
+        isOverdue = true
+        mirrors.abandon(session)
+      }
+    }
+    defer {
+      onStop = nil
+      timeout?.cancel()
+    }
+    let token = invocation?.cloneToken
+    invocation?.cloneToken = nil
+    Loop.spawn { [repository, session = id.description] in
+      // From here on it is among those who have asked: nothing runs between this and its wish.
+      arrival?.end()
+      do throws(MirrorFailure) {
+        answers.post(
+          .success(
+            try await mirrors.clone(repository, profile: profile.name, token: token, for: session)))
+      } catch {
+        answers.post(.failure(error))
+      }
+    }
+    switch await answers.next() {
+    case .success(let path): return path
+    case .failure where stopRequested: throw .stopped
+    case .failure where isOverdue: throw .timedOut
+    case .failure(let error): throw .notFetched("could not clone \(repository): \(error)")
+    }
+  }
+
+  private func launch(
+    _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
+  ) async throws(Interruption) {
     guard !stopRequested else { throw .stopped }
     // Runs as soon as this task waits: by then podman was started, if its turn had come.
     #if DEBUG
@@ -158,7 +221,9 @@ extension Session {
     defer { onStop = nil }
     isLaunched = true
     do throws(LaunchFailure) {
-      try await host.containers.launch(containerLaunch(profile, image), unless: withdrawal)
+      try await host.containers.launch(of: profile.name, unless: withdrawal) {
+        self.containerLaunch(profile, image, mirror)
+      }
     } catch {
       switch error {
       case .withdrawn:
@@ -180,7 +245,9 @@ extension Session {
     }
   }
 
-  private func containerLaunch(_ profile: Profile, _ image: ImageIdentity) -> ContainerLaunch {
+  private func containerLaunch(
+    _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
+  ) -> ContainerLaunch {
     var mounts = [
       BindMount(source: directory.envelopePath, target: SetupScript.envelopePath, isRelabelled: true),
       BindMount(source: directory.reportPath, target: SetupScript.reportPath, isRelabelled: true),
@@ -190,6 +257,11 @@ extension Session {
       BindMount(
         source: record.runaPath, target: SetupScript.runaPath(profile: profile.name), isRelabelled: true),
     ]
+    if let mirror {
+      mounts.append(
+        BindMount(
+          source: mirror, target: SetupScript.mirrorPath, isReadOnly: true, isRelabelled: true))
+    }
     mounts += profile.mounts.map { BindMount(source: $0.source, target: $0.target, isReadOnly: $0.readOnly) }
     let home = SetupScript.home(profile: profile.name) + "/"
     return ContainerLaunch(
@@ -201,7 +273,8 @@ extension Session {
       ],
       mounts: mounts, script: SetupScript.text,
       arguments: SetupScript.arguments(
-        profile: profile.name, pruned: profile.mounts.map(\.target).filter { $0.hasPrefix(home) },
+        profile: profile.name, isMirrored: mirror != nil,
+        pruned: profile.mounts.map(\.target).filter { $0.hasPrefix(home) },
         command: profile.command))
   }
 
@@ -320,14 +393,16 @@ extension Session {
     guard facts.step == .released, let envelope, let bytes = invocation?.envelope?.bytes else { return }
     // The secrets in it are not kept for as long as the session lives.
     invocation = nil
-    // What is in the pipe needs no daemon any more. What is not waits here until the container has read.
-    envelope.reserve(bytes.count)
     Loop.spawn {
       do throws(StreamError) {
         // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
         try await envelope.write(bytes)
         Checkpoint.released.pass()
         self.isWritten = true
+        if self.facts.isPartlyReleased != nil {
+          self.facts.isPartlyReleased = nil
+          self.keepInPassing()
+        }
         self.judgeWhetherLeft()
       } catch {
         // Closed by the end of the container, which tells by itself.
@@ -338,13 +413,22 @@ extension Session {
 
   /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
   private func judgeWhetherLeft() {
-    if isWritten, holdsEnvelope, phase == .setup || phase == .command { canBeLeft = true }
+    guard isWritten, holdsEnvelope, phase == .setup || phase == .command else { return }
+    // A descriptor less for as long as the session lives.
+    envelope?.close()
+    envelope = nil
+    canBeLeft = true
   }
 
   /// So that the next daemon ends it, too, should this one end before the session does.
   private func note(_ end: Facts.RequestedEnd) {
     guard facts.requestedEnd == nil else { return }
     facts.requestedEnd = end
+    keepInPassing()
+  }
+
+  /// Keeps what the facts say by now. The session does not wait for it.
+  private func keepInPassing() {
     Loop.spawn {
       do throws(SystemError) {
         try await self.keep(self.facts.step)
@@ -370,8 +454,11 @@ extension Session {
       holdsEnvelope = true
       judgeWhetherLeft()
     }
+    if report.isMirrorBroken { host.mirrors?.suspect(repository, profile: profile) }
     guard report.phase == .command, phase == .setup else { return }
     enter(.command, at: time ?? Loop.wallClock)
+    // It has its clone: what it was made of goes, which is still mounted.
+    Loop.spawn { [host, session = id.description] in await host.mirrors?.release(session) }
     Checkpoint.command.pass()
   }
 
@@ -398,8 +485,11 @@ extension Session {
       return .failed(reason: "The session's envelope could not be written, so its container was killed.")
     case .unrecorded: return .failed(reason: Self.unrecorded)
     case .exited, .unwatched, .refusesToEnd:
+      var wasCut = false
+      if case .released = beginning { wasCut = facts.isPartlyReleased == true }
       return Ending(
-        code: code, report: directory.report(), wasStopped: stopRequested, image: metadata.image)
+        code: code, report: directory.report(), wasCut: wasCut, wasStopped: stopRequested,
+        image: metadata.image)
     }
   }
 

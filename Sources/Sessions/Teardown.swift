@@ -42,6 +42,7 @@ extension Session {
     }
     onVacated?()
     Checkpoint.removed.pass()
+    await host.mirrors?.release(id.description)
     do throws(SystemError) {
       try await host.worker.run { [directory] () throws(SystemError) in try directory.empty() }
     } catch {
@@ -61,7 +62,7 @@ extension Session {
       metadata.exitCode = conclusion.exitCode
       metadata.signal = conclusion.signal
       metadata.error = conclusion.reason
-      metadata.phases[metadata.phases.count - 1].endTimestamp = Loop.wallClock
+      metadata.endPhase(at: Loop.wallClock)
       try await host.worker.run { [record, metadata] () throws(AuditError) in try record.publish(metadata) }
       Checkpoint.published.pass()
       return nil

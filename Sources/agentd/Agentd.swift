@@ -22,8 +22,8 @@ struct Agentd: ParsableCommand {
       """,
     version: Build.version,
     subcommands: [
-      Daemon.self, Run.self, List.self, Wait.self, Logs.self, Stop.self, Schedule.self, Check.self,
-      SealRecord.self,
+      Daemon.self, Run.self, List.self, Show.self, Wait.self, Logs.self, Stop.self, Schedule.self, Check.self,
+      Ping.self, SealRecord.self,
     ],
     defaultSubcommand: Daemon.self)
 

@@ -1,6 +1,7 @@
 // agentd check: says what is wrong with a configuration, or what it means.
 
 internal import ArgumentParser
+internal import Daemon
 internal import Profiles
 internal import Reactor
 internal import Time
@@ -22,10 +23,16 @@ struct Check: ParsableCommand {
         socket      \(configuration.daemon.socketPath)
         pid file    \(configuration.daemon.pidFile)
         audit root  \(configuration.daemon.auditRoot)
+        cache root  \(configuration.daemon.cacheRoot), for \(configuration.daemon.cacheMaxAge.written)
         sessions    at most \(configuration.daemon.capacity.sessions) at once, \
       \(configuration.daemon.capacity.queue) more in the queue
         podman      at most \(configuration.daemon.capacity.podmanProcesses) processes at once
       """)
+    if configuration.profiles.contains(where: \.repositoryCache) {
+      let path = currentEnvironment()["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
+      let git = Executable.find("git", in: path)
+      print("  git         \(git ?? "none in PATH: install it, or set repo_cache = false in each profile")")
+    }
     let now = Loop.wallClock
     for profile in configuration.profiles { print("\n" + summary(of: profile, at: now)) }
   }
@@ -38,6 +45,9 @@ struct Check: ParsableCommand {
     add("image", profile.baseImage)
     add("methodology", profile.methodologyDirectory)
     add("repository", profile.repository?.text ?? "none: name one with each run")
+    add(
+      "clones",
+      profile.repositoryCache ? "a mirror on this host" : "the repository itself (repo_cache = false)")
     if let source = profile.repositoryTokenSource { add("clone token", "from \(source)") }
     if let runs = profile.schedule {
       let schedule = runs.schedule

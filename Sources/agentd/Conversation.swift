@@ -117,7 +117,7 @@ extension Client {
     }
     switch reply {
     case .refused(let reason), .busy(let reason): throw .refused(reason)
-    case .accepted, .finished, .sessions, .done: return reply
+    case .accepted, .finished, .sessions, .described, .done: return reply
     }
   }
 

@@ -37,6 +37,25 @@ enum Terminal {
     }.joined(separator: "\n")
   }
 
+  /// How long a line of stdout may be: the terminal's width, or 80 where it is none.
+  static var width: Int {
+    var size = winsize()
+    guard ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return Int(size.ws_col)
+  }
+
+  /// Whether stdout may be given anything but text: a terminal, unless NO_COLOR is set (https://no-color.org).
+  static var isColoured: Bool { isatty(1) == 1 && currentEnvironment()["NO_COLOR", default: ""].isEmpty }
+
+  /// As `age`, but to the millisecond where it is short: "310 ms", "4.20 s".
+  static func span(_ duration: Duration) -> String {
+    let milliseconds = duration.wholeMilliseconds
+    guard milliseconds >= 1000 else { return "\(milliseconds) ms" }
+    guard milliseconds < 60_000 else { return age(milliseconds: milliseconds) }
+    let hundredths = milliseconds / 10
+    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100) s"
+  }
+
   /// "3d 04h", "1h 02m", "3m 20s", "12s".
   static func age(milliseconds: UInt64) -> String {
     func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }

@@ -25,7 +25,8 @@ struct MessageTests {
   @Test(
     "a request survives its frame",
     arguments: [
-      Request.list, .stop(session: "0123456789abcdef"), .follow(session: "../\u{0}"),
+      Request.list, .ping, .stop(session: "0123456789abcdef"), .follow(session: "../\u{0}"),
+      .describe(session: "\u{1b}"),
       .run(
         invocation: InvocationRequest(
           profile: "p\n\"\u{0}\\", repository: "https://example.org/ü.git", workUnit: "\u{2028}",
@@ -44,7 +45,8 @@ struct MessageTests {
   @Test(
     "a reply survives its frame",
     arguments: [
-      Reply.done, .refused(reason: "No.\nNever."), .busy(reason: ""), .sessions(sessions: []),
+      Reply.done, .described(session: DescribedSession(record: "/r", metadata: "{\n\"a\": 1}\n")),
+      .refused(reason: "No.\nNever."), .busy(reason: ""), .sessions(sessions: []),
       .accepted(session: AcceptedSession(id: "0123456789abcdef", record: "/r", consoleLog: "/r/c")),
       .finished(
         session: FinishedSession(
@@ -57,6 +59,33 @@ struct MessageTests {
     ])
   func replies(_ reply: Reply) throws {
     #expect(try decodeLine(Array(encodeLine(reply).dropLast()), as: Reply.self, from: "daemon") == reply)
+  }
+
+  @Test("a message without content that is written in another way is the same message")
+  func otherSpelling() throws {
+    for (body, request) in [("ping", Request.ping), ("list", .list)] {
+      let line = Array(encodeLine(request).dropLast())
+      let spaced = Array(frame(body: "{ \"\(body)\" : {} }").utf8)
+      #expect(spaced != line)
+      #expect(try decodeLine(spaced, as: Request.self, from: "client") == request)
+    }
+  }
+
+  @Test("what merely begins like a message without content, or ends too early, is not it")
+  func almostConstant() {
+    let line = Array(encodeLine(Request.ping).dropLast())
+    for strange in [Array(line.dropLast()), line + Array("}".utf8), line + line, Array(line.dropFirst())] {
+      #expect(complaint(strange) == "The client sent something that is not a message of agentd.")
+    }
+    #expect(throws: FrameError.self) { try decodeLine(line, as: Reply.self, from: "daemon") }
+  }
+
+  @Test("messages without content are written once, in the words of the coder")
+  func constants() {
+    #expect(Request.constants.map(\.message) == [.ping, .list])
+    #expect(
+      String(decoding: Request.ping.line, as: UTF8.self)
+        == "{\"body\":{\"ping\":{}},\"build\":\"\(Build.version)\",\"protocol\":\(Build.protocolVersion)}\n")
   }
 
   @Test(

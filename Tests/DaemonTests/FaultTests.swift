@@ -62,6 +62,18 @@ struct FaultTests {
   }
 }
 
+extension FaultTests {
+  @Test("a kernel that starts no process ends each session with its reason, and the daemon lives")
+  func noProcesses() async {
+    for error in [ENOMEM, EAGAIN] {
+      await #expect(processExitsWith: .success) { [error = error as Int32] in
+        try prepareService(alone: true)
+        try await refuseProcesses(error)
+      }
+    }
+  }
+}
+
 /// Time enough for a stand-in on a busy machine, and little to wait for one that hangs.
 private var shortDeadlines: Containers.Deadlines {
   var deadlines = Containers.Deadlines()
@@ -348,6 +360,64 @@ private func limitDescriptors(to limit: rlim_t) -> rlim_t {
   let last = try await fixture.run(client)
   #expect(last?.outcome == "success")
   #expect(last?.problems == [])
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
+
+// MARK: Processes
+
+/// Has the kernel refuse the calling thread every new process, for ever (seccomp(2)).
+private func refuseNewProcesses(_ error: Int32) throws {
+  #if arch(x86_64)
+    let calls: [UInt32] = [56, 57, 58, 435]  // clone, fork, vfork, clone3
+  #else
+    let calls: [UInt32] = [220, 435]  // clone, clone3
+  #endif
+  // struct sock_filter: code, jump if true, jump if false, operand.
+  func instruction(_ code: UInt16, _ jumps: (UInt8, UInt8), _ operand: UInt32) -> UInt64 {
+    UInt64(code) | UInt64(jumps.0) << 16 | UInt64(jumps.1) << 24 | UInt64(operand) << 32
+  }
+  let (load, jumpIfEqual, answer): (UInt16, UInt16, UInt16) = (0x20, 0x15, 0x06)
+  var program = [instruction(load, (0, 0), 0)]
+  for (index, call) in calls.enumerated() {
+    program.append(instruction(jumpIfEqual, (UInt8(calls.count - index), 0), call))
+  }
+  program.append(instruction(answer, (0, 0), 0x7fff_0000))  // allow
+  program.append(instruction(answer, (0, 0), 0x0005_0000 | UInt32(error)))
+  typealias Control = @convention(c) (Int32, UInt, UInt, UInt, UInt) -> Int32
+  let prctl = try symbol("prctl", as: Control.self)
+  // 38 is PR_SET_NO_NEW_PRIVS; 22 and 2 are PR_SET_SECCOMP and SECCOMP_MODE_FILTER (linux/prctl.h, linux/seccomp.h).
+  guard prctl(38, 1, 0, 0, 0) == 0 else { throw CallFailed("no_new_privs", errno) }
+  let result = program.withUnsafeBufferPointer { instructions in
+    // struct sock_fprog: how many, and where.
+    let words = [UInt(instructions.count), UInt(bitPattern: instructions.baseAddress)]
+    return words.withUnsafeBytes {
+      prctl(22, 2, UInt(bitPattern: $0.baseAddress), 0, 0)
+    }
+  }
+  guard result == 0 else { throw CallFailed("seccomp", errno) }
+}
+
+@Loop private func refuseProcesses(_ error: Int32) async throws {
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  #expect(try await fixture.run(client)?.outcome == "success")
+  // The loop's thread starts all of the daemon's processes.
+  try refuseNewProcesses(error)
+  for _ in 0..<3 {
+    let session = try #require(await fixture.run(client))
+    #expect(session.outcome == "error")
+    #expect(session.reason?.contains(String(cString: strerror(error))) == true)
+    #expect(reasons("runner.session_error").last == session.reason)
+    // podman was never asked for a container, so there is none to be removed.
+    #expect(session.problems == [])
+    #expect(Record(path: session.record).standing == .complete)
+  }
+  try await client.send(.list)
+  #expect(try await client.next() == .sessions(sessions: []))
   #expect(raise(SIGTERM) == 0)
   #expect(await fixture.end() == nil)
 }

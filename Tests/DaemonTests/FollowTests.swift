@@ -68,6 +68,12 @@ private let nobody = "fedcba9876543210"
   try await clients[0].send(.list)
   guard case .sessions(let listed) = try await clients[0].next() else { throw CallFailed("list", 0) }
   #expect(listed.map(\.id) == [session.id])
+  try await clients[0].send(.describe(session: session.id))
+  guard case .described(let described) = try await clients[0].next() else { throw CallFailed("describe", 0) }
+  #expect(described.record == session.record)
+  #expect(described.metadata.contains("\"session_id\" : \"\(session.id)\""))
+  try await clients[0].send(.ping)
+  #expect(try await clients[0].next() == .done)
   #expect(try await follow(session.id, over: clients[1]) == .accepted(session: session))
 
   try await fixture.waitForCommands(1)
@@ -108,6 +114,11 @@ private let nobody = "fedcba9876543210"
     #expect(sentence.hasSuffix("is known: an id is 16 hex digits, as `agentd ps` prints it."))
     #expect(!sentence.unicodeScalars.contains { $0.properties.generalCategory == .control })
     #expect(sentence.utf8.count < 200)
+    try await client.send(.describe(session: name))
+    let refusal = ServiceFixture.refusal(try await client.next()) ?? ""
+    #expect(refusal.hasPrefix("No session ") && refusal.hasSuffix(" lives: see `agentd ps`."))
+    #expect(!refusal.unicodeScalars.contains { $0.properties.generalCategory == .control })
+    #expect(refusal.utf8.count < 300)
   }
   let metadata = Metadata(
     sessionID: nobody, profile: "gone", repoURL: "https://example.org/a.git", startTimestamp: Loop.wallClock,

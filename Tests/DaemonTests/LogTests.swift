@@ -138,8 +138,8 @@ struct ProgramTests {
     try write("", to: "\(scratch.path)/d/podman", mode: 0o700)
     let path = ["", "relative", "/nonexistent", "a", "b", "c", "d"]
       .map { $0.count == 1 ? "\(scratch.path)/\($0)" : $0 }.joined(separator: ":")
-    #expect(Program.find("podman", in: path) == "\(scratch.path)/c/podman")
-    #expect(Program.find("docker", in: path) == nil)
-    #expect(Program.find("podman", in: "") == nil)
+    #expect(Executable.find("podman", in: path) == "\(scratch.path)/c/podman")
+    #expect(Executable.find("docker", in: path) == nil)
+    #expect(Executable.find("podman", in: "") == nil)
   }
 }

@@ -134,6 +134,9 @@ struct RecoveryTests {
       #expect(metadata.outcome == "error")
       #expect(metadata.error == ends[session]?.reason)
       #expect(metadata.endTimestamp != nil)
+      for phase in metadata.phases {
+        #expect(phase.endTimestamp.map { $0 >= phase.startTimestamp } == true)
+      }
       #expect(mode(of: fixture.record(session).metadataPath) == 0o444)
       #expect(
         try contents(of: fixture.record(session).consoleLogPath).hasSuffix("\(metadata.error ?? "?")\n"))
@@ -264,6 +267,8 @@ struct RecoveryTests {
     let metadata = try #require(fixture.record(Self.one).metadata)
     #expect(metadata.outcome == "nothing_ready")
     #expect(metadata.endTimestamp?.rfc3339 == "2026-11-23T04:05:06.250Z")
+    // How far it came, and when, is not made up from the phase that its record was made in.
+    #expect(metadata.phases.map(\.name) == ["teardown", "seal"])
     for session in foreign { #expect(fixture.record(session).metadata?.outcome == nil) }
     #expect(
       fixture.events["runner.lifecycle_failure"].map { $0["reason"] } == [

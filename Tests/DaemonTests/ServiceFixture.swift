@@ -129,6 +129,7 @@ final class ServiceFixture {
       methodology_dir = "method"
       command = ["true"]
       repo = "https://example.org/a.git"
+      repo_cache = false
       [[profiles.credentials]]
       name = "API_KEY"
       source = "\(Self.secretVariable)"

@@ -216,7 +216,7 @@ extension EndToEnd {
         #expect(version.output.text.contains("0."))
         let help = try daemon.spawn(["--help"])
         #expect(try help.wait() == .exited(0))
-        for verb in ["daemon", "run", "ps", "wait", "logs", "stop", "schedule", "check"] {
+        for verb in ["daemon", "run", "ps", "show", "wait", "logs", "stop", "schedule", "check", "ping"] {
           #expect(help.output.text.contains(verb))
         }
         for shell in ["bash", "zsh", "fish"] {

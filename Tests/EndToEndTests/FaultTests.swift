@@ -67,7 +67,9 @@ extension EndToEnd {
         daemon.program?.signal(SIGKILL)
         _ = try daemon.wait()
         try killConmon(of: daemon)
-        try daemon.start()
+        try daemon.launch()
+        _ = try waitForError(of: daemon)
+        try daemon.waitForStart()
         try daemon.waitFor("runner.session_teardown")
         try expectInterrupted(daemon, "conmon")
       }
@@ -88,7 +90,9 @@ extension EndToEnd {
           fi
           """)
         try daemon.start()
-        #expect(try daemon.agentd("run", "site").status == .exited(1))
+        let client = try daemon.begin("run", "site")
+        _ = try waitForError(of: daemon)
+        #expect(try daemon.end(of: client).status == .exited(1))
         try expectInterrupted(daemon, "conmon")
         #expect(gate.lines == 0)
       }
@@ -119,6 +123,217 @@ extension EndToEnd {
         #expect(try daemon.agentd("run", "site").status == .exited(0))
       }
     }
+
+    @Test("because its image was removed in between ends with error, and podman is asked anew for the next")
+    func imageRemoved() throws {
+      let gate = try CountingGate()
+      // An image of its own: another name of the base image would have its id, which is what sessions start from.
+      let image = "localhost/agentd-passing:\(getpid())"
+      try makeImage(image)
+      defer { _ = try? Host.podman("rmi", "--force", "--ignore", image) }
+      var profile = gate.profile
+      profile.image = image
+      try withDaemon(profile, starting: false) { daemon in
+        try PodmanTrap(
+          in: daemon,
+          "if [ \"$1\" = run ]; then \"$real\" rmi --force --ignore \(image) >/dev/null || exit; fi")
+        try daemon.start()
+        let client = try daemon.begin("run", "site")
+        _ = try waitForError(of: daemon)
+        #expect(try daemon.end(of: client).status == .exited(1))
+        try expectInterrupted(daemon, "The image \(image) was removed while the session began: run it again.")
+        #expect(gate.lines == 0)
+        // What its name meant is forgotten, whatever becomes of the store.
+        try makeImage(image)
+        try unlinkTrap(of: daemon)
+        gate.gate.open()
+        #expect(try daemon.agentd("run", "site").status == .exited(0))
+      }
+    }
+
+    private func makeImage(_ name: String) throws {
+      let container = try Host.podman("create", try Host.image(), "true").prefix { $0 != "\n" }
+      defer { _ = try? Host.podman("rm", String(container)) }
+      try Host.podman("commit", "--quiet", String(container), name)
+    }
+
+    private func unlinkTrap(of daemon: Daemon) throws {
+      guard unlink("\(daemon.home)/bin/podman") == 0 else { throw Failure("unlink: errno \(errno)") }
+      guard symlink(try Host.find("podman"), "\(daemon.home)/bin/podman") == 0 else {
+        throw Failure("symlink: errno \(errno)")
+      }
+    }
+
+    @Test("because the FIFO that it is released through was removed ends with error, in podman's words")
+    func fifoRemoved() throws {
+      let gate = try CountingGate()
+      try withDaemon(gate.profile, starting: false) { daemon in
+        try PodmanTrap(
+          in: daemon,
+          """
+          if [ "$1" = run ]; then
+            (while [ "$1" != --conmon-pidfile ]; do shift; done; rm "$(dirname "$2")/envelope")
+          fi
+          """)
+        try daemon.start()
+        let client = try daemon.begin("run", "site")
+        _ = try waitForError(of: daemon)
+        #expect(try daemon.end(of: client).status == .exited(1))
+        try expectInterrupted(daemon, "/envelope")
+        #expect(gate.lines == 0)
+      }
+    }
+
+    /// Shell that ends what reads the FIFO in a container, as soon as podman has started it.
+    private static let readerKiller = """
+      if [ "$1" = run ]; then
+        "$real" "$@" || exit
+        while [ "$1" != --pidfile ]; do shift; done
+        init=$(cat "$2")
+        # The init starts it a moment later.
+        until children=$(cat "/proc/$init/task/$init/children") && [ -n "$children" ]; do :; done
+        kill -KILL $children
+        exit 0
+      fi
+      """
+
+    @Test("because what reads its FIFO was killed before its release never runs its command")
+    func readerKilled() throws {
+      let gate = try CountingGate()
+      try withDaemon(gate.profile, starting: false) { daemon in
+        try PodmanTrap(in: daemon, Self.readerKiller)
+        try daemon.start()
+        let client = try daemon.begin("run", "site")
+        try waitForSetupFailure(of: daemon)
+        #expect(try daemon.end(of: client).status == .exited(6))
+        #expect(gate.lines == 0)
+        #expect(try daemon.containers() == [])
+        #expect(daemon.strays() == [])
+      }
+    }
+
+    @Test("because what reads its FIFO was killed in the middle of a large envelope never runs its command")
+    func readerKilledMidway() throws {
+      let gate = try CountingGate()
+      let server = try SilentServer()
+      var profile = gate.profile
+      profile.repository = server.url
+      profile.repositoryCache = false
+      // Most of it still waits in the daemon while the clone hangs.
+      let (names, secrets) = Self.largeCredentials
+      profile.credentials = names.map { ($0, $0) }
+      try withDaemon(profile, environment: secrets) { daemon in
+        let client = try daemon.begin("run", "site")
+        try server.waitForClient(of: daemon)
+        let session = try daemon.record().id
+        let instance = try #require(daemon.instance)
+        let text = readText("\(daemon.runtimeDirectory)/\(instance)/\(session)/container.pid")
+        let pid = try #require(Int32(text.prefix { $0.isNumber }))
+        for child in readText("/proc/\(pid)/task/\(pid)/children").split(separator: " ") {
+          #expect(kill(try #require(Int32(child)), SIGKILL) == 0)
+        }
+        try waitForSetupFailure(of: daemon)
+        #expect(try daemon.end(of: client).status == .exited(6))
+        #expect(gate.lines == 0)
+        #expect(try daemon.containers() == [])
+        #expect(daemon.strays() == [])
+        #expect(try daemon.agentd("ps", "--json").text == "[]\n")
+      }
+    }
+
+    @Test("because the daemon was killed in the middle of a large envelope ends with error")
+    func daemonKilledMidway() throws {
+      let gate = try CountingGate()
+      var profile = gate.profile
+      let (names, secrets) = Self.largeCredentials
+      profile.credentials = names.map { ($0, $0) }
+      try withDaemon(profile, environment: secrets) { daemon in
+        let session = String(try daemon.agentd("run", "site", "--detach").text.dropLast())
+        let instance = try #require(daemon.instance)
+        let report = "\(daemon.runtimeDirectory)/\(instance)/\(session)/report"
+        // From here on the container reads the credentials, byte by byte, as a shell does.
+        try waitUntil("the command", files: [report], seen: { daemon.report() }) {
+          readText(report).hasSuffix("command\n") ? true : nil
+        }
+        daemon.program?.signal(SIGKILL)
+        _ = try daemon.wait()
+        try daemon.start()
+        try daemon.waitFor("runner.session_teardown")
+        try expectInterrupted(daemon, "The daemon ended before it had handed the session over")
+        #expect(gate.lines == 0)
+      }
+    }
+
+    /// More than a pipe holds, each byte being five there.
+    private static var largeCredentials: (names: [String], environment: [String: String]) {
+      let names = (0..<8).map { "LARGE_\($0)" }
+      let value = String(repeating: " ", count: 100_000)
+      return (names, Dictionary(uniqueKeysWithValues: names.map { ($0, value) }))
+    }
+
+    private func waitForSetupFailure(of daemon: Daemon) throws {
+      let log = try #require(daemon.program).errors.path
+      let line = try waitUntil(
+        "the outcome of a session", files: [log], within: Self.outcomeBound, seen: { daemon.report() }
+      ) { daemon.log().first { $0.event == "runner.session_outcome" } }
+      #expect(line.json["outcome"]?.string == "infrastructure_failure")
+      #expect(line.json["reason"]?.string?.isEmpty == false)
+    }
+
+    @Test("because its disk is full keeps its outcome, and the next start with room completes its record")
+    func fullDisk() throws {
+      let disk = try SmallDisk()
+      try withDaemon(.shell("head -c 3000000 /dev/zero | tr '\\0' x; exit 3"), starting: false) { daemon in
+        try daemon.placeAudit(at: disk.path)
+        try daemon.start()
+        let run = try daemon.agentd("run", "site")
+        // The outcome is true and told, with what is wrong beside it.
+        #expect(run.status == .exited(0))
+        #expect(run.errors.contains("No space left on device"))
+        let outcome = try #require(daemon.log().first { $0.event == "runner.session_outcome" })
+        #expect(outcome.json["outcome"]?.string == "blocked")
+        let failures = daemon.log().filter { $0.event == "runner.lifecycle_failure" }
+        #expect(failures.contains { $0.json["reason"]?.string?.contains("No space left on device") == true })
+        #expect(try daemon.record().json()["outcome"] == nil)
+        #expect(try daemon.containers() == [])
+        // Nothing new begins, and nothing is left of what did not.
+        let refused = try daemon.agentd("run", "site")
+        #expect(refused.status == .exited(1))
+        #expect(refused.errors.contains("No space left on device"))
+        #expect(daemon.records().count == 1)
+
+        try disk.makeRoom()
+        #expect(try daemon.stop() == .exited(0))
+        try daemon.start()
+        let record = try daemon.record()
+        #expect(try record.json()["outcome"]?.string == "blocked")
+        #expect(record.unsealed() == [])
+        #expect(daemon.runtimeFiles().filter { $0.contains("/") } == [])
+      }
+    }
+  }
+}
+
+/// A file system of a megabyte that Tests/run.sh has made, of which a filler leaves little.
+private final class SmallDisk {
+  let path: String
+  private let filler: String
+
+  init() throws {
+    guard let disk = Host.environment["AGENTD_TEST_SMALL_DISK"], !disk.isEmpty else {
+      throw Failure("AGENTD_TEST_SMALL_DISK names no disk: run these tests by Tests/run.sh, which makes one")
+    }
+    path = "\(disk)/\(getpid())"
+    filler = "\(path)/filler"
+    try makeDirectory(path)
+    try writeFile(filler, String(repeating: "x", count: 400_000))
+  }
+
+  // The next test, and the next backend, want the room.
+  deinit { _ = try? Host.removeTree(path) }
+
+  func makeRoom() throws {
+    guard unlink(filler) == 0 else { throw Failure("unlink: errno \(errno)") }
   }
 }
 

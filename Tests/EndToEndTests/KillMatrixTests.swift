@@ -26,6 +26,7 @@ struct KilledStep: CustomTestStringConvertible, Sendable {
   static let all: [KilledStep] = [
     KilledStep(step: "intake", allowed: [End(how: nil, lines: 0)]),
     KilledStep(step: "prepared", allowed: [interrupted]),
+    KilledStep(step: "fetched", allowed: [interrupted]),
     KilledStep(step: "launching", allowed: [interrupted]),
     // At a moment of podman's work that is another one for each daemon. Should it be done by then, so is the release.
     KilledStep(step: "mid-launch", allowed: [interrupted, End(how: "goes_on", lines: 1)]),
@@ -106,6 +107,7 @@ extension EndToEnd {
           let status = try daemon.wait()
           #expect(status == .exited(0))
           #expect(daemon.runtimeFiles() == [])
+          #expect(daemon.clones() == [])
         }
       }
     }

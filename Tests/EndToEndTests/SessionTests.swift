@@ -113,7 +113,9 @@ extension EndToEnd {
 
         let phases = try #require(json["phases"]).elements
         #expect(
-          phases.map { $0["name"]?.string } == ["image", "launch", "setup", "command", "teardown", "seal"])
+          phases.map { $0["name"]?.string } == [
+            "image", "fetch", "launch", "setup", "command", "teardown", "seal",
+          ])
         var moments = [json["start_timestamp"]]
         for phase in phases { moments += [phase["start_timestamp"], phase["end_timestamp"]] }
         let times = moments.compactMap { $0?.string }

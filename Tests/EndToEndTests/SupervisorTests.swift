@@ -34,7 +34,7 @@ extension EndToEnd {
       let supervisor = try Supervisor()
       let gate = try Gate()
       try withDaemon(.gated(gate), environment: ["NOTIFY_SOCKET": supervisor.address]) { daemon in
-        let client = try daemon.begin("run", "site")
+        let client = try daemon.begin("run", "site", "--wait-for-daemon", "0s")
         try client.waitForOutput("ready")
         daemon.program?.signal(SIGTERM)
         while try !supervisor.next().hasPrefix("STOPPING=1\n") {}

@@ -117,7 +117,8 @@ struct ContainersTests {
   func launches() async throws {
     let fixture = try await Fixture("echo $digits")
     defer { fixture.scratch.remove() }
-    try await fixture.containers.launch(try launch())
+    let launch = try launch()
+    try await fixture.containers.launch(of: launch.name.profile) { launch }
     #expect(try fixture.podman.calls(of: "run").count == 1)
   }
 
@@ -136,7 +137,10 @@ struct ContainersTests {
   @Loop func launchFails(_ body: String, _ expected: LaunchFailure) async throws {
     let fixture = try await Fixture(body)
     defer { fixture.scratch.remove() }
-    await #expect(throws: expected) { try await fixture.containers.launch(try launch()) }
+    let launch = try launch()
+    await #expect(throws: expected) {
+      try await fixture.containers.launch(of: launch.name.profile) { launch }
+    }
   }
 
   @Test("only this daemon's containers are listed, with how they stand") @Loop
@@ -218,7 +222,9 @@ struct ContainersTests {
     defer { fixture.scratch.remove() }
     let launches = try (0..<4).map { _ in
       let launch = try launch()
-      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
+      return Task { @Loop in
+        await Fixture.failure { try await fixture.containers.launch(of: launch.name.profile) { launch } }
+      }
     }
     try await fixture.podman.wait(for: 4)
     #expect(try await fixture.containers.exit(of: name(1))?.code == 7)
@@ -246,10 +252,13 @@ struct ContainersTests {
     let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
     let stuck = try (0..<6).map { _ in
       let launch = try launch(of: "stuck")
-      return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
+      return Task { @Loop in
+        await Fixture.failure { try await fixture.containers.launch(of: launch.name.profile) { launch } }
+      }
     }
     try await fixture.podman.wait(for: 2)
-    for _ in 0..<5 { try await fixture.containers.launch(try launch(of: "works")) }
+    let other = try launch(of: "works")
+    for _ in 0..<5 { try await fixture.containers.launch(of: "works") { other } }
     // However long: no more of them than may run at all.
     #expect(try fixture.podman.calls().count { $0.contains("-stuck-") } == 2)
     #expect(write(go.raw, String(repeating: "\n", count: 6), 6) == 6)
@@ -263,13 +272,15 @@ struct ContainersTests {
     #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
     let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
     let running = try launch()
-    let first = Task { @Loop in await Fixture.failure { try await fixture.containers.launch(running) } }
+    let first = Task { @Loop in
+      await Fixture.failure { try await fixture.containers.launch(of: "worker") { running } }
+    }
     try await fixture.podman.wait(for: 1)
     let withdrawal = Withdrawal()
     let waiting = try launch(of: "other")
     let second = Task { @Loop in
       do throws(LaunchFailure) {
-        try await fixture.containers.launch(waiting, unless: withdrawal)
+        try await fixture.containers.launch(of: "other", unless: withdrawal) { waiting }
         return LaunchFailure?.none
       } catch {
         return error
@@ -280,7 +291,7 @@ struct ContainersTests {
     #expect(await second.value == .withdrawn)
     // One that was taken back before is not asked for either.
     await #expect(throws: LaunchFailure.withdrawn) {
-      try await fixture.containers.launch(waiting, unless: withdrawal)
+      try await fixture.containers.launch(of: "other", unless: withdrawal) { waiting }
     }
     #expect(write(go.raw, "\n", 1) == 1)
     #expect(await first.value == nil)
@@ -305,7 +316,7 @@ struct ContainersTests {
     let wanted = try launch()
     let launching = Task { @Loop in
       do throws(LaunchFailure) {
-        try await fixture.containers.launch(wanted, unless: withdrawal)
+        try await fixture.containers.launch(of: "worker", unless: withdrawal) { wanted }
         return LaunchFailure?.none
       } catch {
         return error

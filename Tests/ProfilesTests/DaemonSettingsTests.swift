@@ -19,6 +19,30 @@ struct DaemonSettingsTests {
     #expect(settings.pidFile == "/run/agentd/agentd.pid")
   }
 
+  @Test("mirrors are in /var/cache/agentd for root, and in the cache of others")
+  func cache() throws {
+    let home = ["HOME": "/home/core"]
+    let both = ["HOME": "/home/core", "XDG_CACHE_HOME": "/cache"]
+    #expect(try settings("", both).cacheRoot == "/var/cache/agentd")
+    #expect(try settings("", both, effectiveUserID: 1000).cacheRoot == "/cache/agentd")
+    #expect(try settings("", home, effectiveUserID: 1000).cacheRoot == "/home/core/.cache/agentd")
+    #expect(try settings("audit_root = '/a'", [:], effectiveUserID: 1000).cacheRoot == "/var/cache/agentd")
+    #expect(try settings("cache_root = '/srv/mirrors'", both).cacheRoot == "/srv/mirrors")
+  }
+
+  @Test("mirrors are kept for thirty days, or as long as is said")
+  func maxAge() throws {
+    #expect(try settings("", ["HOME": "/root"]).cacheMaxAge == .seconds(30 * 86400))
+    #expect(try settings("cache_max_age = '12h'", ["HOME": "/root"]).cacheMaxAge == .seconds(12 * 3600))
+    for text in ["0s", "a week", "-1d", "30"] {
+      let found = complaints("[daemon]\ncache_max_age = '\(text)'\n" + profile())
+      #expect(
+        found == [
+          "daemon.cache_max_age: \"\(text)\" is not a duration longer than nothing; write one like 30d or 12h"
+        ])
+    }
+  }
+
   @Test("others listen in $XDG_RUNTIME_DIR/agentd")
   func others() throws {
     let environment = ["HOME": "/home/core", "XDG_RUNTIME_DIR": "/run/user/1000"]
@@ -104,8 +128,8 @@ struct DaemonSettingsTests {
       ("pid_file = '/run/agentd/agentd.sock'", "daemon.pid_file: is the same file as socket_path"),
       (
         "socket = '/s'",
-        "-: unknown key \"socket\"; take it out; known here: socket_path, pid_file, audit_root, max_sessions, "
-          + "queue_limit, max_podman_processes"
+        "-: unknown key \"socket\"; take it out; known here: socket_path, pid_file, audit_root, cache_root, "
+          + "cache_max_age, max_sessions, queue_limit, max_podman_processes"
       ),
       ("socketpath = '/s'", "-: unknown key \"socketpath\"; did you mean socket_path?"),
     ])

@@ -109,7 +109,7 @@ struct ProblemTests {
       complaints(profile("base-image = 'x'\nmethodology = 'x'")).sorted() == [
         "-: unknown key \"base-image\"; did you mean base_image?",
         "-: unknown key \"methodology\"; take it out; known here: name, base_image, methodology_dir, command, "
-          + "repo, schedule, timezone, overlap, jitter, repo_token_source, mounts, credentials",
+          + "repo, schedule, timezone, overlap, jitter, repo_token_source, repo_cache, mounts, credentials",
       ])
     #expect(
       complaints(profile("[profiles.mount]\n")) == ["-: unknown key \"mount\"; did you mean mounts?"])

@@ -179,6 +179,17 @@ struct ProfileTests {
     #expect(try profile.repository(given: RepositoryURL("https://a/b")).text == "https://a/b")
   }
 
+  @Test("sessions clone from a mirror unless the profile says otherwise")
+  func repositoryCache() throws {
+    #expect(try configuration(profile()).profiles[0].repositoryCache)
+    #expect(try configuration(profile("repo_cache = true")).profiles[0].repositoryCache)
+    #expect(try !configuration(profile("repo_cache = false")).profiles[0].repositoryCache)
+    #expect(
+      complaints(profile("repo_cache = 'no'")) == [
+        "repo_cache: must be a boolean, true or false, not a string"
+      ])
+  }
+
   @Test("the invocation's repository goes before the profile's")
   func repositoryOverride() throws {
     let profile = try configuration(profile("repo = 'git://a/b'")).profiles[0]

@@ -20,6 +20,7 @@ struct DecisionTests {
     var container: Findings.Container
     var report: SetupReport?
     var unread: Int?
+    var wasCut = false
     var wasRestarted = false
     let decision: Decision
 
@@ -59,6 +60,17 @@ struct DecisionTests {
     Row(container: .ending, report: unreleased, decision: .interrupted(reason: Ending.unreleased)),
     Row(container: .live, report: unreleased, unread: 0, decision: .interrupted(reason: Ending.unreleased)),
     Row(container: .dead(code: 3, at: time), report: atCommand, decision: .finished(.exited(code: 3))),
+    // The setup's own code after it had come to the command: the command's, unless credentials may have been cut off.
+    Row(container: .dead(code: 6, at: time), report: atCommand, decision: .finished(.exited(code: 6))),
+    Row(
+      container: .dead(code: 6, at: time), report: atCommand, wasCut: true,
+      decision: .interrupted(reason: Ending.unreleased)),
+    Row(
+      container: .dead(code: 3, at: time), report: atCommand, wasCut: true,
+      decision: .finished(.exited(code: 3))),
+    Row(
+      container: .dead(code: 6, at: time), report: atClone, wasCut: true,
+      decision: .finished(.setupFailed(code: 6, reason: nil))),
     Row(container: .dead(code: 0, at: time), report: atCommand, decision: .finished(.exited(code: 0))),
     Row(
       container: .dead(code: 6, at: time), report: atClone,
@@ -122,7 +134,8 @@ struct DecisionTests {
   func decision(_ row: Row) {
     let findings = Findings(
       step: row.step, ending: row.ending, requestedEnd: row.requestedEnd, container: row.container,
-      report: row.report, unreadEnvelope: row.unread, wasRestarted: row.wasRestarted, image: "base:1")
+      report: row.report, unreadEnvelope: row.unread, wasCut: row.wasCut, wasRestarted: row.wasRestarted,
+      image: "base:1")
     #expect(Decision(findings) == row.decision)
   }
 }

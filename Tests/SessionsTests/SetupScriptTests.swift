@@ -180,7 +180,11 @@ struct ReadScriptTests {
   func words() {
     #expect(
       SetupScript.arguments(profile: "p", pruned: ["/home/p/a"], command: ["c", "d"]) == [
-        "agentd", "p", SetupScript.cloneText, SetupScript.commandText, "1", "/home/p/a", "c", "d",
+        "agentd", "p", SetupScript.cloneText, SetupScript.commandText, "", "1", "/home/p/a", "c", "d",
+      ])
+    #expect(
+      SetupScript.arguments(profile: "p", isMirrored: true, pruned: [], command: ["c"]) == [
+        "agentd", "p", SetupScript.cloneText, SetupScript.commandText, "/agentd/mirror", "0", "c",
       ])
   }
 }
@@ -271,5 +275,107 @@ struct CloneScriptTests {
     let home = try Home()
     #expect(try run(shell, home, "http://h/r", token: "t0k").code == SetupScript.failureCode)
     #expect(home.read("log.words") == nil)
+  }
+}
+
+@Suite("the clone of a mirror")
+struct MirrorCloneTests {
+  /// Makes a remote, what the daemon would fetch from it, and a git that finds the remote under this URL.
+  private static let url = "git://test/remote.git"
+  private static let prepare = """
+    git init -q -b main work && cd work && echo one >file && git add file && git commit -qm one &&
+    git branch side/way && git tag -a -m v1 v1 && git tag light && head -c 100000 /dev/urandom >blob &&
+    git add blob && git commit -qm two && cd .. && git clone -q --bare work remote.git && cd remote.git && eval "$MAKE" &&
+    cd .. && git -c protocol.file.allow=always clone -q --bare file://$PWD/remote.git mirror
+    """
+  private static let environment = [
+    "PATH=/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+    "HOME=/nonexistent",
+    "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b",
+    "GIT_AUTHOR_DATE=2026-11-23T00:00:00Z", "GIT_COMMITTER_DATE=2026-11-23T00:00:00Z",
+  ]
+
+  private func prepare(_ shell: Shell, _ home: Home, make: String) throws {
+    let ended = try shell.run(
+      "cd \"$0\" && \(Self.prepare)", [home.path], environment: Self.environment + ["MAKE=\(make)"])
+    try #require(ended.code == 0, "\(ended.errors)")
+    home.make("bin")
+    // The remote is not reached by its URL here, but by a path. What is cloned from the copy has its own words for that.
+    home.write(
+      "bin/git",
+      """
+      #!/bin/sh
+      case "$*" in
+      *insteadOf=*) exec /usr/bin/git "$@" ;;
+      *" clone "*) GIT_ALLOW_PROTOCOL=file exec /usr/bin/git -c url.file://\(home.path)/.insteadOf=git://test/ "$@" ;;
+      *) exec /usr/bin/git "$@" ;;
+      esac
+      """)
+  }
+
+  private func clone(_ shell: Shell, _ home: Home, copy: String) throws -> Shell.Ended {
+    try shell.run(
+      SetupScript.cloneText, ["agentd", home.profile, Self.url, copy],
+      environment: ["PATH=\(home.path)/bin:/usr/bin:/bin"] + Self.environment.dropFirst())
+  }
+
+  @Test(
+    "is what a clone of the remote is, file by file, and nothing in it names the mirror",
+    arguments: Shell.allCases,
+    [
+      ":", "git symbolic-ref HEAD refs/heads/side/way", "git symbolic-ref HEAD refs/heads/nowhere",
+      "git update-ref --no-deref HEAD main~1",
+      "for i in $(git for-each-ref --format='%(refname)'); do git update-ref -d $i; done",
+      "git update-ref refs/pull/1/head main; git update-ref -d refs/tags/light",
+    ])
+  func equal(shell: Shell, make: String) throws {
+    let home = try Home()
+    try prepare(shell, home, make: make)
+    let direct = try clone(shell, home, copy: "")
+    #expect(direct.code == 0, "\(direct.errors)")
+    _ = try shell.run("mv \"$0/repo\" \"$0/direct\"", [home.path])
+    let copied = try clone(shell, home, copy: "\(home.path)/mirror")
+    #expect(copied.code == 0, "\(copied.errors)")
+    #expect(copied.output == direct.output)
+    let compared = try shell.run(
+      """
+      cd "$0"; rm -rf mirror remote.git
+      diff -r -x pack -x index repo direct && git -C repo fsck --no-dangling >&2 && git -C repo status --porcelain
+      cat repo/.git/objects/info/alternates; find repo/.git/objects -type f -links +1
+      grep -raF "$0" repo/.git --exclude-dir=hooks; ls repo/.git/FETCH_HEAD
+      for i in repo direct; do git -C $i for-each-ref >$i.refs; git -C $i log --oneline --all >>$i.refs; done
+      cmp repo.refs direct.refs
+      """, [home.path], environment: Self.environment)
+    #expect(compared.output == [], "\(String(decoding: compared.output, as: UTF8.self)) \(compared.errors)")
+    #expect(compared.code == 0, "\(compared.errors)")
+  }
+
+  @Test(
+    "a mirror that cannot be cloned, or lacks an object, is told by the code 7", arguments: Shell.allCases)
+  func broken(shell: Shell) throws {
+    for damage in [
+      "rm mirror/HEAD", "rm mirror/objects/pack/*.pack",
+      "chmod u+w mirror/objects/pack/*.pack; printf XXXXXXXX | dd of=$(echo mirror/objects/pack/*.pack) bs=1 seek=9000 conv=notrunc",
+    ] {
+      let home = try Home()
+      try prepare(shell, home, make: ":")
+      _ = try shell.run("cd \"$0\" && \(damage)", [home.path])
+      let ended = try clone(shell, home, copy: "\(home.path)/mirror")
+      #expect(ended.code == 7, "\(damage): \(ended.errors)")
+      #expect(
+        ended.errors.hasSuffix(
+          "agentd: could not clone the mirror of \(Self.url) (git's own words are above)\n"))
+    }
+  }
+
+  @Test(
+    "a work tree that cannot be checked out is no fault of a mirror that is whole", arguments: Shell.allCases)
+  func checkout(shell: Shell) throws {
+    let home = try Home()
+    try prepare(shell, home, make: ":")
+    home.write(
+      "bin/git", "#!/bin/sh\ncase \"$*\" in *\" checkout \"*) exit 1 ;; esac\nexec /usr/bin/git \"$@\"\n")
+    let ended = try clone(shell, home, copy: "\(home.path)/mirror")
+    #expect(ended.code == SetupScript.failureCode, "\(ended.errors)")
   }
 }

@@ -1,6 +1,7 @@
 // What it costs to read an expression and to find when it fires next.
 
 import Cron
+import BenchmarkSupport
 import Time
 
 struct ExpressionCost {

@@ -1,6 +1,7 @@
-// Time and memory of this process, and the tables that they are printed in.
+// Time and memory of this process.
 
 import Glibc
+import BenchmarkSupport
 
 /// What this thread has used of a processor, in nanoseconds: waiting for one does not count.
 func threadTime() -> Int64 {
@@ -51,29 +52,3 @@ func inWords(nanoseconds: Double) -> String {
 }
 
 func inWords(nanoseconds: Int64) -> String { inWords(nanoseconds: Double(nanoseconds)) }
-
-private func decimal(_ value: Double, _ digits: Int) -> String {
-  let scale = digits == 0 ? 1 : 10
-  let scaled = Int((value * Double(scale)).rounded())
-  return digits == 0 ? "\(scaled)" : "\(scaled / 10).\(scaled % 10)"
-}
-
-/// Prints a table whose first column is text and whose others are figures.
-func printTable(_ heads: [String], _ rows: [[String]]) {
-  let widths = heads.indices.map { column in ([heads] + rows).map { $0[column].count }.max() ?? 0 }
-  func line(_ cells: [String]) -> String {
-    zip(cells, widths).enumerated().map { column, cell in
-      let blanks = String(repeating: " ", count: cell.1 - cell.0.count)
-      return column == 0 ? cell.0 + blanks : blanks + cell.0
-    }.joined(separator: " | ")
-  }
-  print("| " + line(heads) + " |")
-  print(
-    "| "
-      + widths.enumerated().map {
-        $0 == 0 ? String(repeating: "-", count: $1) : String(repeating: "-", count: $1 - 1) + ":"
-      }
-      .joined(separator: " | ") + " |")
-  for row in rows { print("| " + line(row) + " |") }
-  print()
-}

@@ -1,6 +1,7 @@
 // What schedules cost on the wheel: to begin with, when one fires, at rest, and when the clock is set.
 
 import Cron
+import BenchmarkSupport
 import Time
 
 struct WheelCost {

@@ -12,6 +12,9 @@ final class Daemon {
   private(set) var program: Program?
   /// The eight digits that mark everything of this daemon, once it has started.
   private(set) var instance: String?
+  /// Where its records are.
+  private(set) var auditRoot: String
+  private let profiles: [Profile]
   /// What its clients are started with.
   var clientEnvironment = Host.environment
   /// All programs that were started for this daemon, for the failure.
@@ -23,6 +26,8 @@ final class Daemon {
   init(_ profiles: [Profile], environment added: [String: String] = [:]) throws {
     Daemon.count += 1
     home = "\(Ground.directory)/\(Daemon.count)"
+    auditRoot = "\(home)/audit"
+    self.profiles = profiles
     environment = Host.environment.merging(added) { $1 }
     try makeDirectory(home)
     for name in ["methodology", "io"] { try makeDirectory("\(home)/\(name)") }
@@ -40,12 +45,19 @@ final class Daemon {
       [daemon]
       socket_path = "run/agentd.sock"
       pid_file = "run/agentd.pid"
-      audit_root = "audit"
+      audit_root = "\(auditRoot)"
+      cache_root = "cache"
       \(settings)
 
 
       """
     try writeFile(config, head + profiles.map { try $0.toml() }.joined(separator: "\n"))
+  }
+
+  /// Has a daemon that has not started yet keep its records elsewhere.
+  func placeAudit(at path: String) throws {
+    auditRoot = path
+    try configure(profiles)
   }
 
   /// Puts a directory before the others on the PATH of a daemon that has not started yet.
@@ -155,8 +167,8 @@ final class Daemon {
 
   /// The records of all sessions, by profile and id.
   func records() -> [Record] {
-    return entries(of: "\(home)/audit").flatMap { profile in
-      entries(of: "\(home)/audit/\(profile)").map { Record(path: "\(home)/audit/\(profile)/\($0)") }
+    return entries(of: auditRoot).flatMap { profile in
+      entries(of: "\(auditRoot)/\(profile)").map { Record(path: "\(auditRoot)/\(profile)/\($0)") }
     }
   }
 
@@ -196,6 +208,11 @@ final class Daemon {
     return entries(of: runtimeDirectory).flatMap { name in
       [name] + entries(of: "\(runtimeDirectory)/\(name)").map { "\(name)/\($0)" }
     }
+  }
+
+  /// The sessions that have something on the host to clone from.
+  func clones() -> [String] {
+    return entries(of: "\(home)/cache/clones").flatMap { entries(of: "\(home)/cache/clones/\($0)") }
   }
 
   // MARK: The end

@@ -6,6 +6,8 @@ struct Profile {
   var image: String?
   var methodology = "methodology"
   var repository: String? = "plain"
+  var repositoryCache: Bool?
+  var tokenSource: String?
   var command: [String]
   var mounts: [(source: String, target: String, readOnly: Bool)] = []
   var credentials: [(name: String, source: String)] = []
@@ -44,8 +46,10 @@ struct Profile {
       let url = repository.contains("://") ? repository : try Repositories.url(repository)
       lines.append("repo = \(quoted(url))")
     }
+    if let repositoryCache { lines.append("repo_cache = \(repositoryCache)") }
     for (key, value) in [
-      ("schedule", schedule), ("timezone", timezone), ("overlap", overlap), ("jitter", jitter),
+      ("repo_token_source", tokenSource), ("schedule", schedule), ("timezone", timezone),
+      ("overlap", overlap), ("jitter", jitter),
     ] {
       if let value { lines.append("\(key) = \(quoted(value))") }
     }

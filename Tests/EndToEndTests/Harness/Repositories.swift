@@ -25,6 +25,39 @@ enum Repositories {
     return String(try git("-C", "\(base)/\(name).git", "rev-parse", "HEAD").prefix(40))
   }
 
+  // The tests run one after the other.
+  nonisolated(unsafe) private static var count = 0
+
+  /// The URL of a new repository with branches, tags of both kinds, and a reference that is no clone's business.
+  static func branched() throws -> String {
+    count += 1
+    let name = "branched-\(count)"
+    let url = try url(name)
+    try make(name, files: ["file": "one\n"])
+    try git("-C", "\(base)/\(name)-seed", "branch", "side/way")
+    try git("-C", "\(base)/\(name)-seed", "tag", "--annotate", "--message", "v1", "v1")
+    try git("-C", "\(base)/\(name)-seed", "tag", "light")
+    try git(
+      "-C", "\(base)/\(name)-seed", "push", "--quiet", "\(base)/\(name).git", "side/way", "v1", "light",
+      "main:refs/pull/1/head")
+    return url
+  }
+
+  /// Commits to a repository that `branched` has made, and returns the commit.
+  static func commit(to url: String) throws -> String {
+    let name = url.split(separator: "/").last?.dropLast(".git".count) ?? ""
+    let seed = "\(base)/\(name)-seed"
+    try git("-C", seed, "commit", "--quiet", "--allow-empty", "--message", "More")
+    try git("-C", seed, "push", "--quiet", "\(base)/\(name).git", "main")
+    return String(try git("-C", seed, "rev-parse", "HEAD").prefix(40))
+  }
+
+  /// How often the server was asked for a repository.
+  static func requests(for url: String) throws -> Int {
+    let name = url.split(separator: "/").last ?? ""
+    return try server.get().program.errors.lines.count { $0.contains("Request upload-pack for '/\(name)'") }
+  }
+
   private static func serve() throws -> Server {
     try makeDirectory(base)
     try make("plain", files: ["README.md": "A repository for sessions.\n"])
@@ -56,7 +89,7 @@ enum Repositories {
     try git("clone", "--quiet", "--bare", seed, "\(base)/\(name).git")
   }
 
-  private static var gitEnvironment: [String: String] {
+  static var gitEnvironment: [String: String] {
     return Host.environment.merging([
       "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
       "GIT_AUTHOR_NAME": "tests", "GIT_AUTHOR_EMAIL": "tests@localhost",

@@ -3,9 +3,9 @@
 internal import Glibc
 
 /// Finds programs the way a shell does.
-enum Program {
+public enum Executable {
   /// The absolute path of the first executable file of this name in `path`.
-  static func find(_ name: String, in path: String) -> String? {
+  public static func find(_ name: String, in path: String) -> String? {
     for directory in path.split(separator: ":") where directory.hasPrefix("/") {
       let candidate = "\(directory)/\(name)"
       var status = stat()

@@ -1,0 +1,176 @@
+// What the benchmarks need and a shell lacks, one static program that is called by several names.
+//
+//     podman WORD...          runs the podman named by BENCH_PODMAN and writes down, into BENCH_LOG, when
+//     pidwait FILE            returns when the process has ended whose id is in FILE
+//     spawncost N PROGRAM FILE   what it costs to start PROGRAM N times and to reap it, with the NUL-terminated words of FILE
+//
+// BENCH_LOG gets one line an event, its times in nanoseconds of CLOCK_MONOTONIC:
+//
+//     call VERB BEGAN ENDED CODE NAME...   one podman process; the containers that it was called with
+//     envelope NAME AT                     a container could go on: there was something in its FIFO
+//     exit NAME AT                         the container's init ended
+//     conmon NAME AT                       its conmon ended: all output is written, podman's own cleanup is over
+//
+// The last three come from an observer, which each launch leaves behind until the container's end. It only looks.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static long long now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void die(const char *what, const char *name) {
+  dprintf(2, "Error: %s: %s: %s\n", what, name, strerror(errno));
+  _exit(125);
+}
+
+static int held_process(const char *path) {
+  char text[16] = "";
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return -1;
+  ssize_t count = read(file, text, sizeof text - 1);
+  close(file);
+  return count > 0 ? pidfd_open(atoi(text), 0) : -1;
+}
+
+static const char *value_after(int count, char **words, const char *option) {
+  for (int i = 2; i + 1 < count; i++)
+    if (!strcmp(words[i], option)) return words[i + 1];
+  return 0;
+}
+
+static const char *envelope_path(int count, char **words) {
+  for (int i = 2; i + 1 < count; i++) {
+    char *source = strstr(words[i + 1], "src="), *destination = strstr(words[i + 1], "dst=/agentd/envelope");
+    if (!strcmp(words[i], "--mount") && source && destination)
+      return strndup(source + 4, strcspn(source + 4, ","));
+  }
+  return 0;
+}
+
+// Started before the launch is over, so before anybody can have written into the FIFO.
+static void observe(int count, char **words, int log) {
+  static const char *const events[] = {"envelope", "exit", "conmon"};
+  const char *name = value_after(count, words, "--name"), *pid = value_after(count, words, "--pidfile");
+  const char *conmon = value_after(count, words, "--conmon-pidfile"), *fifo = envelope_path(count, words);
+  if (!name || !pid || !conmon || !fifo) return;
+  struct pollfd watched[3] = {
+      {.fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC), .events = POLLIN},
+      {.fd = held_process(pid), .events = POLLIN},
+      {.fd = held_process(conmon), .events = POLLIN},
+  };
+  if (fork() != 0) return;
+  setsid();
+  int null = open("/dev/null", O_RDWR);
+  for (int i = 0; i < 3; i++) dup2(null, i);
+  close(null);
+  int left = 0;
+  for (int i = 0; i < 3; i++) left += watched[i].fd >= 0;
+  while (left > 0) {
+    if (poll(watched, 3, -1) < 0) continue;
+    long long at = now();
+    for (int i = 0; i < 3; i++) {
+      if (watched[i].fd < 0 || !watched[i].revents) continue;
+      dprintf(log, "%s %s %lld\n", events[i], name, at);
+      close(watched[i].fd);
+      watched[i].fd = -1;
+      left--;
+      // A session that was never released: what is left of its FIFO says nothing more.
+      if (i == 2 && watched[0].fd >= 0) left = 0;
+    }
+  }
+  _exit(0);
+}
+
+static int timed_podman(int count, char **words) {
+  const char *podman = getenv("BENCH_PODMAN"), *path = getenv("BENCH_LOG");
+  if (!podman || !path) die("BENCH_PODMAN and BENCH_LOG", "must be set");
+  int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (log < 0) die("open", path);
+  long long began = now();
+  pid_t child;
+  words[0] = "podman";
+  int status = posix_spawn(&child, podman, 0, 0, words, environ);
+  if (status) {
+    errno = status;
+    die("start", podman);
+  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  long long ended = now();
+  const char *verb = count > 1 ? words[1] : "";
+  char line[1 << 14];
+  int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  size_t length = (size_t)snprintf(line, sizeof line, "call %s %lld %lld %d", verb, began, ended, code);
+  int launches = !strcmp(verb, "run");
+  for (int i = 2; i < count; i++) {
+    if (strncmp(words[i], "agentd-", 7) || length + strlen(words[i]) + 2 >= sizeof line) continue;
+    length += (size_t)snprintf(line + length, sizeof line - length, " %s", words[i]);
+    if (launches) break;
+  }
+  line[length++] = '\n';
+  if (write(log, line, length) != (ssize_t)length) die("write", path);
+  if (launches && code == 0) observe(count, words, log);
+  return code;
+}
+
+static int pidwait(const char *path) {
+  struct pollfd process = {.fd = held_process(path), .events = POLLIN};
+  // It has ended already.
+  if (process.fd < 0) return errno == ESRCH ? 0 : 1;
+  while (poll(&process, 1, -1) < 0 && errno == EINTR) {
+  }
+  return 0;
+}
+
+static int spawn_cost(long repeats, const char *program, const char *path) {
+  static char bytes[1 << 20], *words[4096];
+  int file = open(path, O_RDONLY | O_CLOEXEC), count = 0;
+  ssize_t length = file < 0 ? -1 : read(file, bytes, sizeof bytes);
+  if (length <= 0) die("read", path);
+  for (char *word = bytes; word < bytes + length && count < 4095; word += strlen(word) + 1) words[count++] = word;
+  struct rusage before, after;
+  getrusage(RUSAGE_SELF, &before);
+  for (long i = 0; i < repeats; i++) {
+    pid_t child;
+    int status = posix_spawn(&child, program, 0, 0, words, environ);
+    if (status) {
+      errno = status;
+      die("start", program);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+  }
+  getrusage(RUSAGE_SELF, &after);
+  long long micros = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) *
+                         1000000LL +
+                     after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
+  printf("%lld\n", micros * 1000 / (repeats > 0 ? repeats : 1));
+  return 0;
+}
+
+int main(int count, char **words) {
+  const char *slash = strrchr(words[0], '/'), *name = slash ? slash + 1 : words[0];
+  if (!strcmp(name, "podman")) return timed_podman(count, words);
+  if (!strcmp(name, "pidwait") && count == 2) return pidwait(words[1]);
+  if (!strcmp(name, "spawncost") && count == 4) return spawn_cost(atol(words[1]), words[2], words[3]);
+  dprintf(2, "tools: this is called as podman, pidwait FILE or spawncost N PROGRAM FILE\n");
+  return 2;
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Many sessions at once, measured: Benchmarks/run.sh [--engine stub|podman] [--sessions N[,N...]] [--rounds N]
+#     [--out DIRECTORY] [--publish]
+#
+# --engine stub, the default, takes a small program in podman's place, so that 10,000 sessions fit on two cores: what the
+# daemon itself costs (Benchmarks/StubEngine/podman.c). --engine podman takes the real one, beside a bare shell loop that
+# makes the same calls (Benchmarks/floor.sh). Tables are printed; JSON and plots go to DIRECTORY (.build/benchmarks).
+# --publish also puts them where README.md shows them. Fails when a claim does not hold. Installs what is missing and
+# builds everything; AGENTD=PATH measures that binary.
+
+# shellcheck source=examples/host.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+
+engine=stub sessions='' rounds=10 publish='' git_daemon=''
+out=$repository_root/.build/benchmarks
+while (($# > 0)); do
+  case $1 in
+    --publish)
+      publish=1
+      shift
+      continue
+      ;;
+    --engine | --sessions | --rounds | --out) (($# > 1)) || fail "$1 needs a value" ;;
+    *) fail "there is no option '$1': they are --engine, --sessions, --rounds, --out and --publish" ;;
+  esac
+  printf -v "${1#--}" %s "$2"
+  shift 2
+done
+case $engine in
+  stub) sessions=${sessions:-100,1000,3000,10000} ;;
+  podman) sessions=${sessions:-1,4,15,60} ;;
+  *) fail "--engine is '$engine': it is stub or podman" ;;
+esac
+
+# What the stub's sessions leave is in memory, where there is room: the disk is not what they measure.
+place=${TMPDIR:-/tmp}
+if [[ $engine == stub && -d /dev/shm && -w /dev/shm ]]; then place=/dev/shm; fi
+scratch=$(mktemp -d "$place/agentd-bench.XXXXXX")
+
+finish() {
+  local status=$? name
+  trap - EXIT
+  trap '' INT TERM HUP
+  [[ -z $git_daemon ]] || stop "$git_daemon" 2>/dev/null || true
+  # Only what a measurement that failed has left: ours alone, by their names.
+  if [[ $engine == podman ]]; then
+    for name in "$scratch"/*/run/????????/; do
+      [[ -d $name ]] || continue
+      podman ps -aq --filter "name=^agentd-$(basename "$name")-" | xargs -r podman rm -f >/dev/null 2>&1 || true
+    done
+    podman ps -aq --filter 'name=^agentd-00000000-bench-' | xargs -r podman rm -f >/dev/null 2>&1 || true
+  fi
+  remove_tree "$scratch" || status=1
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+install_packages "${agentd_packages[@]}"
+build_agentd
+
+options=(-c release --package-path "$repository_root/Benchmarks" --product SessionBenchmark)
+say "Building the benchmark (the first time takes minutes)"
+swift build "${options[@]}" --quiet >&2 || fail "swift build failed"
+benchmark=$(swift build "${options[@]}" --show-bin-path)/SessionBenchmark
+mkdir -p "$out" "$scratch/tools" "$scratch/engine"
+cc=(gcc -static -O2 -Wall -Wextra -Werror)
+"${cc[@]}" -o "$scratch/tools/pidwait" "$repository_root/Benchmarks/Tools/tools.c"
+ln "$scratch/tools/pidwait" "$scratch/tools/spawncost"
+
+image=localhost/never-started:latest repository=git://127.0.0.1:9/none.git
+if [[ $engine == podman ]]; then
+  choose_podman_store
+  import_base_image
+  choose_podman_settings
+  image=$(base_image)
+  # Whom the daemon and the floor take for podman: it writes down when each call began and ended.
+  ln "$scratch/tools/pidwait" "$scratch/engine/podman"
+  BENCH_PODMAN=$(command -v podman)
+  export BENCH_PODMAN
+  git init --quiet --initial-branch=main "$scratch/seed"
+  echo '# A repository to work on' >"$scratch/seed/README.md"
+  git -C "$scratch/seed" add README.md
+  git -C "$scratch/seed" -c user.name=operator -c user.email=operator@localhost -c commit.gpgsign=false \
+    commit --quiet --no-verify --message 'Begin'
+  git clone --quiet --bare "$scratch/seed" "$scratch/repositories/hello.git"
+  for try in {1..20}; do
+    port=$((RANDOM % 20000 + 20000))
+    if start "git-$try" 'Ready to rumble' "$(git --exec-path)/git-daemon" --verbose --export-all \
+      --base-path="$scratch/repositories" --listen=127.0.0.1 --port="$port" --max-connections=0; then
+      git_daemon=$started
+      break
+    fi
+    stop "$started" || true
+  done
+  [[ -n $git_daemon ]] || fail "git daemon found no free port on 127.0.0.1"
+  repository=git://127.0.0.1:$port/hello.git
+else
+  "${cc[@]}" -o "$scratch/engine/podman" "$repository_root/Benchmarks/StubEngine/podman.c"
+fi
+
+machine="$(nproc) cores, Linux $(uname -r)"
+[[ $engine == stub ]] || machine+=", $(podman --version)"
+say "Measuring ($engine, $sessions sessions at once, on $machine)"
+status=0
+"$benchmark" --engine "$engine" --sessions "$sessions" --rounds "$rounds" --agentd "$agentd" \
+  --tools "$scratch/tools" --podman "$scratch/engine" --floor "$repository_root/Benchmarks/floor.sh" \
+  --scratch "$scratch" --out "$out" --image "$image" --repository "$repository" --machine "$machine" || status=$?
+if [[ -n $publish ]]; then
+  ((status == 0)) || fail "nothing is published, because a claim did not hold"
+  mkdir -p "$repository_root/Benchmarks/results"
+  cp "$out/$engine.json" "$out/$engine"-*.svg "$repository_root/Benchmarks/results/"
+fi
+((status == 0))

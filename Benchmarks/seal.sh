@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# What sealing a record of 100,000 files costs, and what clients of the daemon notice of it meanwhile.
+#
+# Prints sealing beside `chmod -R` on a tree of the same kind in the same run, and the round trips of pings while a
+# daemon seals. Fails above 1.5 times of chmod's wall or processor time, and where one ping in a hundred takes 2 ms or
+# more. FILES=N sets how many files, AGENTD=PATH measures that binary. The sessions are run by a stand-in for podman.
+
+# shellcheck source=examples/host.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+
+files=${FILES:-100000}
+daemon=''
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/agentd-seal.XXXXXX")
+
+finish() {
+  local status=$?
+  trap - EXIT
+  [[ -z $daemon ]] || stop "$daemon" || true
+  chmod -R u+w "$scratch"
+  remove_tree "$scratch"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+install_packages git g++ liburing-dev
+build_agentd
+options=(-c release --package-path "$repository_root/Benchmarks" --product SealBenchmark)
+say "Building the benchmark (the first time takes minutes)"
+swift build "${options[@]}" --quiet >&2 || fail "swift build failed"
+benchmark=$(swift build "${options[@]}" --show-bin-path)/SealBenchmark
+
+mkdir "$scratch/methodology" "$scratch/bin"
+touch "$scratch/methodology/manifest.toml"
+cat >"$scratch/agentd.toml" <<'EOF'
+[daemon]
+socket_path = "run/agentd.sock"
+pid_file = "run/agentd.pid"
+audit_root = "audit"
+
+[[profiles]]
+name = "seal"
+base_image = "localhost/never-started:latest"
+methodology_dir = "methodology"
+command = ["/bin/true"]
+repo = "https://127.0.0.1:9/none.git"
+EOF
+
+# Its container reads its envelope, comes to its command, and fills runa/ in place of that.
+cat >"$scratch/bin/podman" <<EOF
+#!/bin/sh
+benchmark='$benchmark' files='$files' scratch='$scratch'
+EOF
+cat >>"$scratch/bin/podman" <<'EOF'
+container() {
+  exec <"$envelope"
+  read -r repository; read -r unit; read -r token; read -r count
+  echo command >>"$report"
+  exec "$benchmark" fill "$runa" "$files"
+}
+conmon() {
+  container &
+  echo $! >"$pid"
+  sh -c 'echo $PPID' >"$conmon_pid"
+  echo started >"$scratch/started"
+  wait $!
+  echo "exited $? false \"2026-11-23T04:05:06Z\"" >"$scratch/exit"
+}
+verb=$1
+shift
+case $verb in
+info) printf 'overlay\n%s\n' "$scratch/store" ;;
+image) printf '%064d sha256:%064d\n' 1 1 ;;
+inspect) cat "$scratch/exit" ;;
+run)
+  while [ $# -gt 0 ]; do
+    case $1 in
+    --conmon-pidfile) conmon_pid=$2 ;;
+    --pidfile) pid=$2 ;;
+    --mount)
+      source=${2#type=bind,src=}
+      case $2 in
+      *,dst=/agentd/envelope*) envelope=${source%%,*} ;;
+      *,dst=/agentd/report*) report=${source%%,*} ;;
+      */.agentd/runa*) runa=${source%%,*} ;;
+      esac ;;
+    esac
+    shift
+  done
+  conmon </dev/null >/dev/null 2>&1 &
+  read -r word <"$scratch/started"
+  printf '%064d\n' 1 ;;
+esac
+EOF
+chmod 0755 "$scratch/bin/podman"
+mkfifo "$scratch/started"
+
+mkdir "$scratch/cost"
+within=1
+"$benchmark" ratio "$scratch/cost" "$files" || within=0
+
+PATH=$scratch/bin:$PATH AGENTD_LOG=info AGENTD_LOG_FORMAT=json \
+  start daemon agentd.daemon_started "$agentd" daemon --config "$scratch/agentd.toml" || {
+  cat "$scratch/daemon.log" >&2
+  stop "$started" || true
+  fail "the daemon did not start"
+}
+daemon=$started
+"$benchmark" daemon "$agentd" "$scratch/agentd.toml" "$scratch/run/agentd.sock" "$scratch" "$files" || within=0
+stop "$daemon" || fail "the daemon did not exit 0 on SIGTERM"
+daemon=''
+((within == 1)) || fail "sealing takes more than it may, as said above"

@@ -1,0 +1,230 @@
+// A mirror on disk: whether it is whole, how it is replaced, what a session gets of it. To be called on the worker.
+
+internal import Crypto
+internal import Glibc
+internal import Reactor
+internal import SystemPackage
+
+/// The bare repository in a mirror's directory. It is replaced as a whole, and no file in it is ever changed.
+///
+/// Objects are in packs only. Packs are shared by hard links between the mirror, its successor, and what sessions get,
+/// so that none of them has to care what becomes of the others.
+struct MirrorFiles: Sendable {
+  /// The mirror's directory.
+  let path: String
+
+  /// The repository in it.
+  var repository: String { "\(path)/repository" }
+
+  /// The name of a repository's mirror among those of a profile: 32 hex digits of SHA-256 over its URL.
+  static func name(of repository: String) -> String {
+    SHA256.hash(data: Array(repository.utf8)).prefix(16).map { hex($0) }.joined()
+  }
+
+  /// The file that says which files there are, and how large and how old each is.
+  private static let stampName = "stamp"
+  /// The files of a bare repository beside its packs. There are no packed-refs without a reference.
+  private static let headFiles = ["HEAD", "config", "packed-refs"]
+
+  // MARK: Reading
+
+  /// How the mirror stands.
+  enum Standing: Sendable, Equatable {
+    case absent
+    case whole
+    /// Something was lost or changed since it was made.
+    case broken
+  }
+
+  /// Whether each file is there as it was made. No content is read: git checks that when it uses it.
+  func standing() -> Standing {
+    var status = stat()
+    guard lstat(repository, &status) == 0 else { return .absent }
+    guard let stamp = try? Self.read("\(repository)/\(Self.stampName)"),
+      let now = try? Self.stamp(of: repository), stamp == now
+    else { return .broken }
+    return .whole
+  }
+
+  /// How many packs it has.
+  func packCount() -> Int {
+    let packs = try? Self.names(in: "\(repository)/objects/pack")
+    return packs?.count { $0.hasSuffix(".pack") } ?? 0
+  }
+
+  /// One line a file, in the order of their names: its size, its time of modification, its name.
+  private static func stamp(of repository: String) throws(SystemError) -> [UInt8] {
+    let packs = try names(in: "\(repository)/objects/pack").sorted().map { "objects/pack/\($0)" }
+    var text = ""
+    for name in headFiles + packs {
+      var status = stat()
+      guard lstat("\(repository)/\(name)", &status) == 0 else {
+        guard name == "packed-refs", errno == ENOENT else {
+          throw SystemError("stat \(repository)/\(name)", Errno(rawValue: errno))
+        }
+        continue
+      }
+      text += "\(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec) \(name)\n"
+    }
+    return Array(text.utf8)
+  }
+
+  /// Whether what git has fetched lies in files of their own.
+  static func hasLooseObjects(_ directory: String) -> Bool {
+    let names = try? names(in: "\(directory)/objects")
+    return names?.contains { $0.utf8.count == 2 } ?? false
+  }
+
+  /// The sizes of all packs together, with their indexes, in bytes.
+  static func size(of directory: String) -> UInt64 {
+    let packs = (try? names(in: "\(directory)/objects/pack")) ?? []
+    return packs.reduce(0) { sum, name in
+      var status = stat()
+      return lstat("\(directory)/objects/pack/\(name)", &status) == 0 ? sum + UInt64(status.st_size) : sum
+    }
+  }
+
+  // MARK: Making
+
+  /// Makes the mirror's directory, with those above it from `root` on.
+  func make(below root: String) throws(SystemError) {
+    try Self.makePrivate(root)
+    var made = root
+    for name in path.dropFirst(root.count).split(separator: "/") {
+      made += "/\(name)"
+      guard mkdir(made, 0o700) == 0 || errno == EEXIST else {
+        throw SystemError("mkdir \(made)", Errno(rawValue: errno))
+      }
+    }
+  }
+
+  /// Makes a directory that is for this user only, or makes sure that it is one.
+  static func makePrivate(_ path: String) throws(SystemError) {
+    if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+      let parent = String(path[..<slash])
+      var status = stat()
+      if stat(parent, &status) != 0 { try makePrivate(parent) }
+    }
+    guard mkdir(path, 0o700) != 0 else { return }
+    guard errno == EEXIST else { throw SystemError("mkdir \(path)", Errno(rawValue: errno)) }
+    var status = stat()
+    guard lstat(path, &status) == 0 else { throw SystemError("stat \(path)", Errno(rawValue: errno)) }
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw SystemError("mkdir \(path)", .notDirectory) }
+    guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
+      throw SystemError("use \(path), which is not for the daemon's user only", .permissionDenied)
+    }
+  }
+
+  /// Gives what git has fetched into a directory the packs that the mirror has already.
+  func lendPacks(to directory: String) throws(SystemError) {
+    try Self.linkPacks(from: repository, to: directory)
+  }
+
+  /// Puts a directory in the place of the repository, for good. What was there becomes `removed`.
+  func replace(by directory: String, removed: String) throws(SystemError) {
+    let stamp = "\(directory)/\(Self.stampName)"
+    try Self.write(try Self.stamp(of: directory), to: stamp)
+    guard rename(repository, removed) == 0 || errno == ENOENT else {
+      throw SystemError("rename \(repository)", Errno(rawValue: errno))
+    }
+    guard rename(directory, repository) == 0 else {
+      throw SystemError("rename \(directory)", Errno(rawValue: errno))
+    }
+  }
+
+  /// Makes a bare repository that has all that the mirror has now, whatever becomes of the mirror.
+  func copy(to directory: String) throws(SystemError) {
+    for name in ["", "/refs", "/objects", "/objects/pack"] {
+      let made = directory + name
+      guard mkdir(made, 0o700) == 0 else { throw SystemError("mkdir \(made)", Errno(rawValue: errno)) }
+    }
+    for name in Self.headFiles {
+      try Self.link("\(repository)/\(name)", to: "\(directory)/\(name)", isOptional: name == "packed-refs")
+    }
+    try Self.linkPacks(from: repository, to: directory)
+  }
+
+  private static func linkPacks(from source: String, to directory: String) throws(SystemError) {
+    for name in try names(in: "\(source)/objects/pack") where name.hasPrefix("pack-") {
+      try link("\(source)/objects/pack/\(name)", to: "\(directory)/objects/pack/\(name)")
+    }
+  }
+
+  private static func link(_ path: String, to new: String, isOptional: Bool = false) throws(SystemError) {
+    // A pack of the same name has the same objects.
+    guard Glibc.link(path, new) != 0, errno != EEXIST, !(isOptional && errno == ENOENT) else { return }
+    throw SystemError("link \(path)", Errno(rawValue: errno))
+  }
+
+  // MARK: Removing
+
+  /// Removes at most so many entries of a tree; following no link.
+  ///
+  /// - Returns: whether all of it has gone.
+  static func remove(_ path: String, entries: Int) throws(SystemError) -> Bool {
+    var left = entries
+    return try remove(path, left: &left)
+  }
+
+  private static func remove(_ path: String, left: inout Int) throws(SystemError) -> Bool {
+    guard left > 0 else { return false }
+    var status = stat()
+    guard lstat(path, &status) == 0 else { return true }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      left -= 1
+      guard unlink(path) == 0 || errno == ENOENT else {
+        throw SystemError("unlink \(path)", Errno(rawValue: errno))
+      }
+      return true
+    }
+    for name in try names(in: path, limit: left) {
+      guard try remove("\(path)/\(name)", left: &left) else { return false }
+    }
+    guard left > 0 else { return false }
+    left -= 1
+    guard rmdir(path) == 0 || errno == ENOENT else {
+      guard errno == ENOTEMPTY else { throw SystemError("rmdir \(path)", Errno(rawValue: errno)) }
+      return false
+    }
+    return true
+  }
+
+  // MARK: Calls
+
+  /// The names in a directory, at most so many.
+  static func names(in path: String, limit: Int = .max) throws(SystemError) -> [String] {
+    guard let directory = opendir(path) else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while names.count < limit, let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names
+  }
+
+  private static func read(_ path: String) throws(SystemError) -> [UInt8] {
+    let raw = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard raw >= 0 else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
+    let file = Descriptor(owning: raw)
+    var bytes: [UInt8] = []
+    while true {
+      let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 16) { buffer, filled in
+        filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+      }
+      guard !chunk.isEmpty else { return bytes }
+      bytes += chunk
+    }
+  }
+
+  private static func write(_ bytes: [UInt8], to path: String) throws(SystemError) {
+    let raw = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard raw >= 0 else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
+    let file = Descriptor(owning: raw)
+    guard bytes.withUnsafeBytes({ Glibc.write(file.raw, $0.baseAddress, $0.count) }) == bytes.count else {
+      throw SystemError("write \(path)", Errno(rawValue: errno))
+    }
+  }
+}

@@ -1,0 +1,589 @@
+// Mirrors of the repositories that sessions clone: one for each profile and repository, brought up to date by git on
+// the host, once for however many sessions wait for that.
+
+internal import Glibc
+public import Reactor
+internal import SystemPackage
+internal import Time
+
+/// A repository could not be fetched. One clause that reads on after what was to be fetched.
+public struct MirrorFailure: Error, Sendable, CustomStringConvertible {
+  /// Why, in git's words where it has any; never with a token.
+  public let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// What an operator is told of mirrors.
+public enum MirrorEvent: Sendable, Equatable {
+  /// A mirror was of no use any more and was made from nothing.
+  case rebuilt(profile: String, repository: String, reason: String)
+  /// Mirrors that nobody had asked for were removed.
+  case dropped(count: Int)
+  /// git of an earlier daemon, which nobody waited for any more, was ended.
+  case orphanEnded(pid: Int32)
+  /// What is left of mirrors could not be removed.
+  case notRemoved(reason: String)
+}
+
+/// The mirrors of one daemon.
+///
+/// A fetch never touches what is there: git makes a repository of its own beside it, finds in the old one what it need
+/// not be sent again, and takes its place when it is whole. So a git that is killed leaves nothing that anybody would
+/// use, and nothing to repair. A session gets a copy of the mirror, whose packs are hard links: what becomes of the
+/// mirror afterwards is no concern of the session's.
+///
+/// ```
+/// ROOT/mirrors/DAEMON/PROFILE/DIGEST/repository     DIGEST is of the repository's URL
+/// ROOT/mirrors/DAEMON/PROFILE/DIGEST/incoming-TAG-N what git makes now
+/// ROOT/clones/DAEMON/SESSION                        what a session clones from, until its command runs
+/// ```
+@Loop
+public final class Mirrors {
+  /// git processes at once.
+  public nonisolated static let processLimit = 16
+  /// Those of one profile: servers that do not answer hold up the profile that asked them.
+  nonisolated static let processLimitPerProfile = 4
+  /// Mirrors of one profile. Those beyond are dropped, the longest unused first.
+  nonisolated static let countLimit = 1000
+  /// Entries removed in one step: about a millisecond, in which a short job of a session may have to wait.
+  private nonisolated static let removalStep = 256
+  /// How long a fetch may be put off for sessions that are on their way, and for each of them.
+  private static let arrivalPatience: Duration = .milliseconds(500)
+  /// How long the kernel may take to end a git that was killed.
+  private static let killPatience: Duration = .seconds(5)
+
+  /// What one mirror may take.
+  public struct Bounds: Sendable {
+    /// Of a fetch, from its start. As long as a pull.
+    public var deadline: Duration = .seconds(1800)
+    /// Of a mirror, and so of each file that git writes, in bytes.
+    public var size: UInt64 = 16 << 30
+    /// Packs beyond which a mirror is consolidated while nobody waits for it: each fetch that brings something adds one,
+    /// and git looks into all of them.
+    public var packs = 16
+    /// Packs beyond which whoever comes waits for that.
+    public var mostPacks = 256
+    /// How often unused mirrors are looked for at most.
+    public var sweepInterval: Duration = .seconds(3600)
+
+    /// The bounds of a daemon.
+    public init() {}
+  }
+
+  /// A session that waits.
+  @Loop private final class Wish {
+    let session: String
+    let continuation: CheckedContinuation<Result<String, MirrorFailure>, Never>
+
+    init(_ session: String, _ continuation: CheckedContinuation<Result<String, MirrorFailure>, Never>) {
+      self.session = session
+      self.continuation = continuation
+    }
+  }
+
+  /// A mirror that something is done with.
+  @Loop private final class Mirror {
+    let profile: String
+    let repository: String
+    let files: MirrorFiles
+    /// Those who wait for a fetch that has not begun: it has to begin after they asked.
+    var wishes: [Wish] = []
+    /// Those for whom git runs now.
+    var served: [Wish] = []
+    /// Of the latest wish.
+    var token: [UInt8]?
+    var fetching: Child?
+    /// Ended as soon as somebody asks for the mirror.
+    var consolidating: Child?
+
+    init(profile: String, repository: String, files: MirrorFiles) {
+      self.profile = profile
+      self.repository = repository
+      self.files = files
+    }
+  }
+
+  private let git: Git
+  private let environment: [String]
+  private let worker: Worker
+  private let bounds: Bounds
+  private let maxAge: Duration
+  private let mirrorsPath: String
+  private let clonesPath: String
+  private let gate = Semaphore(permits: processLimit)
+  private var profileGates: [String: Reactor.Semaphore] = [:]
+  private var mirrors: [String: Mirror] = [:]
+  /// The paths of mirrors that a session could not clone from.
+  private var suspects: Set<String> = []
+  private var running: [ObjectIdentifier: Child] = [:]
+  private var isClosed = false
+  private var lastSweep: Instant?
+  /// In the names of what this process makes, so that it is told from what an earlier one left.
+  private let tag = hex(UInt64.random(in: .min ... .max))
+  private var made = 0
+  /// How many sessions are on their way.
+  private var arriving = 0
+  private var arrived = Latch()
+  /// Told what happens.
+  public var onEvent: (@Loop (MirrorEvent) -> Void)?
+
+  /// - Parameters:
+  ///   - git: the program.
+  ///   - root: the absolute path of the cache root.
+  ///   - daemon: the id of this daemon. Nothing of another one is touched.
+  ///   - maxAge: how long a mirror is kept that nobody asks for.
+  ///   - environment: the daemon's own, without the secrets of its profiles.
+  ///   - worker: for what waits for a disk.
+  public init(
+    git: Git, root: String, daemon: String, maxAge: Duration, environment: [String: String], worker: Worker,
+    bounds: Bounds = Bounds()
+  ) {
+    self.git = git
+    self.environment = Git.environment(from: environment)
+    self.worker = worker
+    self.bounds = bounds
+    self.maxAge = maxAge
+    mirrorsPath = "\(root)/mirrors/\(daemon)"
+    clonesPath = "\(root)/clones/\(daemon)"
+  }
+
+  // MARK: What sessions ask for
+
+  /// A session that was asked for and has not come as far as to ask for a mirror, if it ever will.
+  @Loop public final class Arrival {
+    private weak var mirrors: Mirrors?
+    private var patience: Timer?
+
+    fileprivate init(_ mirrors: Mirrors) {
+      self.mirrors = mirrors
+      mirrors.arriving += 1
+      patience = Timer(after: arrivalPatience) { self.end() }
+    }
+
+    /// It has asked, or will not. Telling it again does nothing.
+    public func end() {
+      guard let patience else { return }
+      patience.cancel()
+      self.patience = nil
+      mirrors?.arrive()
+    }
+  }
+
+  /// Has fetches put off until this session has asked as well, for a moment at most.
+  public func expect() -> Arrival { Arrival(self) }
+
+  private func arrive() {
+    arriving -= 1
+    guard arriving == 0 else { return }
+    arrived.open()
+    arrived = Latch()
+  }
+
+  /// Fetches a repository and returns a bare one that is as it, for this session only.
+  ///
+  /// - Parameters:
+  ///   - repository: an http, https or git URL without user info.
+  ///   - profile: its name; no profile gets what another one's token has fetched.
+  ///   - token: sent as the password of `x-access-token` to the host of an https URL.
+  ///   - session: its id.
+  /// - Returns: an absolute path, to be given back by `release`.
+  public func clone(
+    _ repository: String, profile: String, token: [UInt8]?, for session: String
+  ) async throws(MirrorFailure) -> String {
+    guard !isClosed else { throw MirrorFailure("the daemon is stopping") }
+    let files = MirrorFiles(path: path(repository, profile))
+    let result = await withCheckedContinuation { continuation in
+      let wish = Wish(session, continuation)
+      if let mirror = mirrors[files.path] {
+        mirror.wishes.append(wish)
+        mirror.token = token
+        mirror.consolidating?.kill()
+      } else {
+        let mirror = Mirror(profile: profile, repository: repository, files: files)
+        mirror.wishes = [wish]
+        mirror.token = token
+        mirrors[files.path] = mirror
+        Loop.spawn { await self.serve(mirror) }
+      }
+    }
+    return try result.get()
+  }
+
+  /// Has a session wait no longer. Where nobody else does, git is ended.
+  public func abandon(_ session: String) {
+    for mirror in mirrors.values {
+      for wish in mirror.wishes + mirror.served where wish.session == session {
+        mirror.wishes.removeAll { $0 === wish }
+        mirror.served.removeAll { $0 === wish }
+        wish.continuation.resume(returning: .failure(MirrorFailure("the session was stopped")))
+      }
+      if mirror.served.isEmpty { mirror.fetching?.kill() }
+    }
+  }
+
+  /// Removes what a session got. It may have gone already, or never have been.
+  public func release(_ session: String) async { await remove("\(clonesPath)/\(session)") }
+
+  /// A session could not clone what it got: the next one's mirror is made from nothing.
+  public func suspect(_ repository: String, profile: String) {
+    suspects.insert(path(repository, profile))
+  }
+
+  private func path(_ repository: String, _ profile: String) -> String {
+    "\(mirrorsPath)/\(profile)/\(MirrorFiles.name(of: repository))"
+  }
+
+  // MARK: Fetching
+
+  private func serve(_ mirror: Mirror) async {
+    let profileGate = profileGates[mirror.profile] ?? Semaphore(permits: Self.processLimitPerProfile)
+    profileGates[mirror.profile] = profileGate
+    while !mirror.wishes.isEmpty {
+      await gather()
+      await profileGate.withPermit {
+        await gate.withPermit {
+          await update(mirror)
+          if mirror.wishes.isEmpty { await consolidate(mirror) }
+        }
+      }
+    }
+    mirrors[mirror.files.path] = nil
+    if !isClosed, lastSweep.map({ Loop.now - $0 > bounds.sweepInterval }) ?? false { await dropUnused() }
+  }
+
+  /// Returns when no session is on its way, so that a crowd that comes at once shares one fetch. Where none is, at once.
+  private func gather() async {
+    let end = Loop.now + Self.arrivalPatience
+    while arriving > 0, Loop.now < end {
+      let latch = arrived
+      let patience = Timer(at: end) { latch.open() }
+      await latch.wait()
+      patience.cancel()
+    }
+  }
+
+  private func update(_ mirror: Mirror) async {
+    // From here on git begins, so whoever comes now waits for the next.
+    mirror.served = mirror.wishes
+    mirror.wishes = []
+    guard !mirror.served.isEmpty, !isClosed else {
+      return answer(mirror, .failure(MirrorFailure("the daemon is stopping")))
+    }
+    do throws(MirrorFailure) {
+      try await bringUpToDate(mirror, mirror.token)
+    } catch {
+      return answer(mirror, .failure(error))
+    }
+    while let wish = mirror.served.first {
+      let result = await copy(mirror.files, for: wish.session)
+      guard mirror.served.contains(where: { $0 === wish }) else { continue }
+      mirror.served.removeAll { $0 === wish }
+      wish.continuation.resume(returning: result)
+    }
+  }
+
+  private func answer(_ mirror: Mirror, _ result: Result<String, MirrorFailure>) {
+    let served = mirror.served
+    mirror.served = []
+    for wish in served { wish.continuation.resume(returning: result) }
+  }
+
+  private func copy(_ files: MirrorFiles, for session: String) async -> Result<String, MirrorFailure> {
+    let path = "\(clonesPath)/\(session)"
+    do throws(SystemError) {
+      try await worker.run { [clonesPath] () throws(SystemError) in
+        try MirrorFiles.makePrivate(clonesPath)
+        try files.copy(to: path)
+      }
+      return .success(path)
+    } catch {
+      await remove(path)
+      return .failure(MirrorFailure("what was fetched cannot be handed over (\(error)): see to cache_root"))
+    }
+  }
+
+  private func bringUpToDate(_ mirror: Mirror, _ token: [UInt8]?) async throws(MirrorFailure) {
+    let files = mirror.files
+    let standing: MirrorFiles.Standing
+    do throws(SystemError) {
+      standing = try await worker.run { [mirrorsPath] () throws(SystemError) in
+        try files.make(below: mirrorsPath)
+        return files.standing()
+      }
+    } catch {
+      throw MirrorFailure("its mirror cannot be made (\(error)): see to cache_root")
+    }
+    var flaw: String?
+    switch standing {
+    case .absent: break
+    case .broken: flaw = "a file of it was lost or changed"
+    case .whole where suspects.contains(files.path): flaw = "a session could not clone from it"
+    case .whole:
+      let fetched = try await fetch(mirror, token, reusing: true)
+      guard fetched.blamesMirror else { return try await adopt(fetched, mirror, reusing: true) }
+      await remove(fetched.directory)
+      flaw = fetched.words
+    }
+    // What is there stays until another one is whole: the remote may be at fault as well.
+    try await adopt(try await fetch(mirror, token, reusing: false), mirror, reusing: false)
+    suspects.remove(files.path)
+    if let flaw {
+      onEvent?(.rebuilt(profile: mirror.profile, repository: mirror.repository, reason: flaw))
+    }
+  }
+
+  /// What git has made of a remote.
+  private struct Fetched {
+    let directory: String
+    /// Why it is of no use; nil when it is.
+    let failure: MirrorFailure?
+    let blamesMirror: Bool
+    let words: String
+  }
+
+  private func fetch(
+    _ mirror: Mirror, _ token: [UInt8]?, reusing: Bool
+  ) async throws(MirrorFailure) -> Fetched {
+    let repository = mirror.files.repository
+    let directory = workDirectory(mirror.files)
+    var variables = environment
+    if let token { variables.append(Git.variable(for: token)) }
+    if reusing { variables.append(Git.variable(forObjectsOf: repository)) }
+    let words = git.fetch(mirror.repository, into: directory, hasToken: token != nil)
+    let result = try await run(words, variables) { mirror.fetching = $0 }
+    return Fetched(
+      directory: directory, failure: failure(result, token),
+      blamesMirror: reusing && !result.timedOut && Git.blames(repository, result.standardError),
+      words: Git.lastWords(result.standardError, token: token))
+  }
+
+  private func failure(_ result: CommandResult, _ token: [UInt8]?) -> MirrorFailure? {
+    guard !result.succeeded else { return nil }
+    if result.timedOut {
+      return MirrorFailure("git took longer than \(bounds.deadline.components.seconds) s and was killed")
+    }
+    let words = Git.lastWords(result.standardError, token: token)
+    // All that git says when the bound on its files, or the want of memory, has killed the part of it that writes packs.
+    if words == "fatal: fetch-pack: invalid index-pack output" { return tooLarge }
+    return MirrorFailure(words.isEmpty ? "git ended with \(result.status)" : words)
+  }
+
+  private var tooLarge: MirrorFailure {
+    MirrorFailure(
+      "it is larger than the \(bounds.size >> 20) MiB that a mirror may have, or memory ran out: "
+        + "set repo_cache = false in its profile")
+  }
+
+  /// Makes what was fetched the mirror.
+  private func adopt(_ fetched: Fetched, _ mirror: Mirror, reusing: Bool) async throws(MirrorFailure) {
+    let files = mirror.files
+    let directory = fetched.directory
+    do {
+      if let failure = fetched.failure { throw failure }
+      let isLoose = try await worker.run { () throws(SystemError) in
+        if reusing { try files.lendPacks(to: directory) }
+        return MirrorFiles.hasLooseObjects(directory)
+      }
+      if isLoose {
+        let result = try await run(git.pack(directory), environment) { mirror.fetching = $0 }
+        if let failure = failure(result, nil) { throw failure }
+      }
+      let size = await worker.run { MirrorFiles.size(of: directory) }
+      guard size <= bounds.size else {
+        // Most of it may be what the remote has dropped long ago.
+        if reusing { suspects.insert(files.path) }
+        throw tooLarge
+      }
+      try await replace(files, by: directory)
+    } catch {
+      await remove(directory)
+      if let failure = error as? MirrorFailure { throw failure }
+      throw MirrorFailure("its mirror cannot be written (\(error)): see to cache_root")
+    }
+  }
+
+  private func replace(_ files: MirrorFiles, by directory: String) async throws(SystemError) {
+    let old = "\(files.path)/removed-\(tag)-\(made)"
+    made += 1
+    try await worker.run { () throws(SystemError) in try files.replace(by: directory, removed: old) }
+    await remove(old)
+  }
+
+  /// Puts all packs of a mirror into one, beside it, unless somebody asks for the mirror meanwhile.
+  private func consolidate(_ mirror: Mirror) async {
+    let files = mirror.files
+    let packs = await worker.run { files.packCount() }
+    guard packs > bounds.packs, mirror.wishes.isEmpty, !isClosed else { return }
+    let directory = workDirectory(files)
+    var isSound = true
+    do {
+      try await worker.run { () throws(SystemError) in try files.copy(to: directory) }
+      guard mirror.wishes.isEmpty else { return await remove(directory) }
+      let result = try await run(git.consolidate(directory), environment) {
+        mirror.consolidating = packs > bounds.mostPacks ? nil : $0
+      }
+      isSound = result.succeeded || result.timedOut || result.status == .signaled(SIGKILL)
+      if result.succeeded { try await replace(files, by: directory) }
+    } catch {
+      onEvent?(.notRemoved(reason: "A mirror was not consolidated: \(error)"))
+    }
+    if !isSound { suspects.insert(files.path) }
+    await remove(directory)
+  }
+
+  private func workDirectory(_ files: MirrorFiles) -> String {
+    made += 1
+    return "\(files.path)/incoming-\(tag)-\(made)"
+  }
+
+  private func run(
+    _ words: [String], _ environment: [String], _ hold: (Child?) -> Void
+  ) async throws(MirrorFailure) -> CommandResult {
+    guard !isClosed else { throw MirrorFailure("the daemon is stopping") }
+    do throws(SystemError) {
+      let child = try Child(
+        Command(
+          executable: git.executable, arguments: words, environment: environment, deadline: bounds.deadline,
+          fileSizeLimit: bounds.size))
+      running[ObjectIdentifier(child)] = child
+      hold(child)
+      let result = await child.wait()
+      hold(nil)
+      running[ObjectIdentifier(child)] = nil
+      return result
+    } catch {
+      throw MirrorFailure("git could not be started (\(error))")
+    }
+  }
+
+  // MARK: From the start to the end of a daemon
+
+  /// Removes what earlier daemons of this instance have left, but for what sessions that go on still need.
+  ///
+  /// Returns when it is known what that is; removing goes on beside everything else.
+  public func start(keeping sessions: Set<String>) async {
+    lastSweep = Loop.now
+    let stale = await worker.run { [clonesPath] in
+      let names = (try? MirrorFiles.names(in: clonesPath)) ?? []
+      return names.filter { !sessions.contains($0) }.map { "\(clonesPath)/\($0)" }
+    }
+    Loop.spawn {
+      await self.endOrphans()
+      for path in stale { await self.remove(path) }
+      await self.removeLeftovers()
+      await self.dropUnused()
+    }
+  }
+
+  /// Ends every git, and begins none any more.
+  public func close() async {
+    isClosed = true
+    for child in running.values {
+      child.kill()
+      _ = await child.wait()
+    }
+  }
+
+  /// A git that an earlier daemon has left works in a directory that nobody will use.
+  private func endOrphans() async {
+    let orphans = await worker.run { [program = git.executable, mirrorsPath, tag, user = geteuid()] in
+      Process.all(of: user).filter { _, arguments in
+        arguments.first == program
+          && arguments.contains { $0.contains("\(mirrorsPath)/") && !$0.contains("-\(tag)-") }
+      }
+    }
+    for (pid, arguments) in orphans {
+      // Held first and looked at again: the number may have become another's.
+      guard let process = try? Process(pid: pid, needsStatus: false) else { continue }
+      if Process.arguments(of: pid) == arguments {
+        try? process.signal(SIGKILL)
+        onEvent?(.orphanEnded(pid: pid))
+        let patience = Timer(after: Self.killPatience) { process.close() }
+        await process.wait()
+        patience.cancel()
+      }
+      process.close()
+    }
+  }
+
+  /// What a git was making, or a removal had not finished, when its daemon died.
+  private func removeLeftovers() async {
+    let leftovers = await worker.run { [mirrorsPath, tag] in
+      Self.directories(in: mirrorsPath).flatMap { profile in
+        Self.directories(in: profile).flatMap { path in
+          Self.isMirror(path) ? Self.directories(in: path) : [path]
+        }
+      }.filter { path in
+        let name = path.split(separator: "/").last ?? ""
+        return (name.hasPrefix("incoming-") || name.hasPrefix("removed-")) && !name.contains("-\(tag)-")
+      }
+    }
+    for path in leftovers { await remove(path) }
+  }
+
+  /// Drops mirrors that nobody has asked for in a long time, and those beyond the number that a profile may have.
+  private func dropUnused() async {
+    lastSweep = Loop.now
+    let oldest = Loop.wallClock - maxAge
+    let unused = await worker.run { [mirrorsPath] in
+      Self.directories(in: mirrorsPath).flatMap { profile in
+        let mirrors = Self.directories(in: profile).filter(Self.isMirror)
+          .map { (path: $0, used: Self.lastUse(of: $0)) }.sorted { $0.used > $1.used }
+        return mirrors.enumerated().filter { $0.element.used < oldest || $0.offset >= Self.countLimit }
+          .map(\.element.path)
+      }
+    }
+    var dropped = 0
+    // What is being asked for now has been asked for. Should it be asked for in the next moment, its first job comes
+    // after this one, and finds nothing.
+    for path in unused where mirrors[path] == nil {
+      let old = "\(path.prefix(upTo: path.lastIndex(of: "/") ?? path.endIndex))/removed-\(tag)-\(made)"
+      made += 1
+      guard await worker.run({ rename(path, old) == 0 }) else { continue }
+      suspects.remove(path)
+      await remove(old)
+      dropped += 1
+    }
+    if dropped > 0 { onEvent?(.dropped(count: dropped)) }
+  }
+
+  /// Removes a tree in steps, so that other work of the worker has its turn.
+  private func remove(_ path: String) async {
+    do throws(SystemError) {
+      while try await worker.run({ () throws(SystemError) in
+        try MirrorFiles.remove(path, entries: Self.removalStep)
+      }) == false {}
+    } catch {
+      onEvent?(.notRemoved(reason: "\(error)"))
+    }
+  }
+
+  /// The directories in a directory, no links.
+  private nonisolated static func directories(in path: String) -> [String] {
+    let names = (try? MirrorFiles.names(in: path)) ?? []
+    return names.map { "\(path)/\($0)" }.filter { path in
+      var status = stat()
+      return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+  }
+
+  /// Whether a directory is named like a mirror.
+  private nonisolated static func isMirror(_ path: String) -> Bool {
+    let name = path.split(separator: "/").last ?? ""
+    return name.utf8.count == 32 && name.allSatisfy { $0.isHexDigit && !$0.isUppercase }
+  }
+
+  /// When git was last asked to bring a mirror up to date: that makes a directory in it.
+  private nonisolated static func lastUse(of mirror: String) -> Timestamp {
+    var status = stat()
+    guard lstat(mirror, &status) == 0 else { return Timestamp(secondsSinceEpoch: 0) }
+    return Timestamp(secondsSinceEpoch: Int64(status.st_mtim.tv_sec))
+  }
+}
+
+/// A number in hex digits, as many as its type has.
+func hex(_ number: some FixedWidthInteger) -> String {
+  let digits = String(number, radix: 16)
+  return String(repeating: "0", count: number.bitWidth / 4 - digits.count) + digits
+}
