@@ -49,7 +49,7 @@ public final class Mirrors {
   /// Entries removed in one step: about a millisecond, in which a short job of a session may have to wait.
   private nonisolated static let removalStep = 256
   /// How long a fetch may be put off for sessions that are on their way, and for each of them.
-  private static let arrivalPatience: Duration = .milliseconds(500)
+  private static let arrivalPatience: Duration = .seconds(2)
   /// How long the kernel may take to end a git that was killed.
   private static let killPatience: Duration = .seconds(5)
 
