@@ -62,7 +62,7 @@ else
   chmod 0755 "$scratch/bin/podman"
 fi
 {
-  printf '[daemon]\nsocket_path = "run/agentd.sock"\npid_file = "run/agentd.pid"\naudit_root = "audit"\n'
+  printf '[daemon]\nsocket_path = "run/agentd.sock"\npid_file = "run/agentd.pid"\naudit_root = "audit"\nmax_sessions = 1000\n'
   for ((i = 0; i < profiles; i++)); do
     printf '[[profiles]]\nname = "p%d"\nbase_image = "%s"\nmethodology_dir = "methodology"\n' "$i" "$image"
     # Nobody serves this repository: a session ends with the failure of its clone.

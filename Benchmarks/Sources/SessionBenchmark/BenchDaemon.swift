@@ -70,6 +70,7 @@ final class BenchDaemon {
     return """
       [daemon]
       socket_path = "run/agentd.sock"
+      max_sessions = \(sessionLimit)
       pid_file = "run/agentd.pid"
       audit_root = "audit"
 
