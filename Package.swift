@@ -78,7 +78,7 @@ let package = Package(
     tests("EngineTests", ["Engine", "Reactor", "Time", "TestSupport"]),
     tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
-    tests("AuditTests", ["Audit", "Reactor", "Time", "TestSupport"]),
+    tests("AuditTests", ["Audit", "CSupport", "Reactor", "Time", "TestSupport"]),
     tests("CommandTests", ["agentd", "Audit", "Time"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
   ]

@@ -28,6 +28,7 @@ let package = Package(
   ],
   targets: [
     .target(name: "BenchmarkSupport", path: "Sources/BenchmarkSupport", swiftSettings: settings),
+    .target(name: "CEpoll", path: "Sources/CEpoll"),
     benchmark("CronBenchmark", ["BenchmarkSupport", room("Cron"), room("Time")]),
     benchmark(
       "SealBenchmark", ["BenchmarkSupport", room("Audit"), room("Control"), room("Time"), histogram]),
@@ -37,6 +38,6 @@ let package = Package(
         "BenchmarkSupport", room("Control"), room("Engine"), room("Profiles"), room("Reactor"),
         room("Sessions"), histogram,
       ]),
-    benchmark("SocketBenchmark", ["BenchmarkSupport", room("Control"), histogram]),
+    benchmark("SocketBenchmark", ["BenchmarkSupport", "CEpoll", room("Control"), histogram]),
   ]
 )

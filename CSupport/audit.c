@@ -21,7 +21,8 @@ int agentd_entry_hold(int directory, const char *name) {
 
 int agentd_entry_describe(int directory, const char *name, struct agentd_entry *entry) {
   struct statx found;
-  int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
+  // Said only where it is meant: with it the kernel looks at the name once more.
+  int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
   unsigned wanted = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_MNT_ID;
   if (statx(directory, name, flags, wanted, &found) < 0) return -errno;
   *entry = (struct agentd_entry){
@@ -36,6 +37,14 @@ int agentd_entry_describe(int directory, const char *name, struct agentd_entry *
 
 int agentd_entry_set_mode(int held, uint32_t mode) {
   return syscall(SYS_fchmodat2, held, "", mode, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int agentd_entry_set_mode_of(int directory, const char *name, uint32_t mode) {
+  return syscall(SYS_fchmodat2, directory, name, mode, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int agentd_entry_set_owner(int held, uint32_t owner) {
+  return fchownat(held, "", owner, (gid_t)-1, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 int agentd_directory_next(DIR *stream, const char **name) {

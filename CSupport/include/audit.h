@@ -19,5 +19,9 @@ int agentd_entry_hold(int directory, const char *name);
 int agentd_entry_describe(int directory, const char *name, struct agentd_entry *entry);
 // Sets the mode of what the descriptor holds. Needs Linux 6.6: -ENOSYS elsewhere, or what a seccomp filter says.
 int agentd_entry_set_mode(int held, uint32_t mode);
+// Sets the mode of a name in a directory, never through a symlink. Needs Linux 6.6, as above.
+int agentd_entry_set_mode_of(int directory, const char *name, uint32_t mode);
+// Gives what the descriptor holds to a user.
+int agentd_entry_set_owner(int held, uint32_t owner);
 // Returns 1 and a name that is good until the next call, 0 at the end. "." and ".." are left out.
 int agentd_directory_next(DIR *stream, const char **name);

@@ -1,5 +1,6 @@
 // The two walks over a record that seal it, one entry at a time, by descriptors only.
 
+internal import CSupport
 internal import Glibc
 internal import Reactor
 
@@ -25,8 +26,15 @@ final class SealingWalk {
   private let agentd: Directory
   private let root: Entry
   private var pass = Pass.start
+  /// A directory that is being read.
+  private struct Level {
+    let stream: DirectoryStream
+    /// Whether nobody but this user and root can make a name in it stand for something else.
+    let isClosed: Bool
+  }
+
   /// The directories from `runa/` down to the one that is being read.
-  private var levels: [DirectoryStream] = []
+  private var levels: [Level] = []
 
   init(record: Record, user: uid_t) throws(AuditError) {
     self.record = record
@@ -41,17 +49,19 @@ final class SealingWalk {
   func advance() throws(AuditError) -> Bool {
     do throws(AuditError) {
       guard let level = levels.last else { return try nextPass() }
-      guard let name = try level.next() else {
+      guard let name = try level.stream.next() else {
         levels.removeLast()
         return false
       }
       // Spelt only where it is looked at: most entries are nothing but a name to the kernel.
-      func path() -> String { "\(level.path)/\(String(cString: name))" }
+      func path() -> String { "\(level.stream.path)/\(String(cString: name))" }
       if pass == .survey {
-        try survey(name, in: level.descriptor, path())
-      } else {
-        try seal(name, in: level.descriptor, path())
+        try survey(name, in: level.stream.descriptor, path())
+        return false
       }
+      var isSealed = false
+      if level.isClosed { isSealed = try sealFile(name, in: level.stream.descriptor, path()) }
+      if !isSealed { try seal(name, in: level.stream.descriptor, path()) }
       return false
     } catch .system(_, let path, let code) where user != 0 && (code == EACCES || code == EPERM) {
       // What this user may not do, root of the user's own namespace may.
@@ -105,7 +115,7 @@ extension SealingWalk {
     do {
       let entry = try Entry(describing: name, in: directory, path: path())
       guard try kind(of: entry, path()) == .directory else { return }
-      try enter(name, in: directory, path())
+      try enter(name, in: directory, isClosed: false, path())
     } catch .system(_, _, let code) where code == ENOENT || code == ELOOP || code == ENOTDIR {
       // Gone, or something else by now. Sealing looks again, and at what it holds.
       return
@@ -126,11 +136,34 @@ extension SealingWalk {
     case .symlink:
       return
     case .directory:
+      // Taken over first: its owner could open again what is closed.
+      var isOurs = entry.owner == user
+      if !isOurs { isOurs = agentd_entry_set_owner(held.raw, user) == 0 }
       // Closed before it is read: a name that is not there now cannot appear in it later.
       try set(Sealing.directoryMode, on: held.raw, entry, path())
-      try enter(".", in: held.raw, path())
+      try enter(".", in: held.raw, isClosed: isOurs, path())
     case .file:
       try set(Sealing.fileMode, on: held.raw, entry, path())
+    }
+  }
+
+  /// Seals a name in a directory that is closed, if it is a file's or a symlink's and the kernel can: without holding it,
+  /// which takes as long as all the rest. False when it has to be held.
+  private func sealFile(
+    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: @autoclosure () -> String
+  ) throws(AuditError) -> Bool {
+    let entry: Entry
+    do {
+      entry = try Entry(describing: name, in: directory, path: path())
+    } catch .system(_, _, ENOENT) {
+      return true
+    }
+    switch try kind(of: entry, path()) {
+    case .symlink: return true
+    case .directory: return false
+    case .file:
+      return entry.permissions == Sealing.fileMode
+        || agentd_entry_set_mode_of(directory, name, Sealing.fileMode) == 0
     }
   }
 
@@ -140,12 +173,14 @@ extension SealingWalk {
     if entry.permissions != mode { try modes.set(mode, on: held, path: path()) }
   }
 
-  private func enter(_ name: UnsafePointer<CChar>, in directory: Int32, _ path: String) throws(AuditError) {
+  private func enter(
+    _ name: UnsafePointer<CChar>, in directory: Int32, isClosed: Bool, _ path: String
+  ) throws(AuditError) {
     if levels.count == Sealing.depthLimit {
       throw .tooDeep(record: record.path, path: path, limit: Sealing.depthLimit)
     }
     let opened = try openDescriptor(name, in: directory, O_RDONLY | O_DIRECTORY, path: path)
-    levels.append(try DirectoryStream(reading: opened, path: path))
+    levels.append(Level(stream: try DirectoryStream(reading: opened, path: path), isClosed: isClosed))
   }
 
   private func kind(of entry: Entry, _ path: @autoclosure () -> String) throws(AuditError) -> Kind {

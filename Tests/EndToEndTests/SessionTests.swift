@@ -161,7 +161,11 @@ extension EndToEnd {
         #expect(try record.json()["outcome"]?.string == "success")
         #expect(status(of: "/etc/passwd")?.permissions == 0o644)
         // For an ordinary user the agent's files are somebody else's, whom only podman's user namespace knows.
-        #expect(status(of: "\(record.path)/runa/deep")?.st_uid != geteuid())
+        #expect(status(of: "\(record.path)/runa/deep/er/private")?.st_uid != geteuid())
+        // Directories are the daemon's now: who made them cannot open them again.
+        for name in ["", "/deep", "/deep/er", "/closed"] {
+          #expect(status(of: "\(record.path)/runa\(name)")?.st_uid == geteuid())
+        }
         #expect(record.runaText("deep/er/private") == "text\n")
       }
     }

@@ -25,6 +25,7 @@ public func checked<Number: SignedInteger>(_ call: String, _ result: Number) thr
 }
 
 /// Calls `body` with the address of a socket's path.
+@discardableResult
 public func withAddress<Result>(
   _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) throws -> Result
 ) rethrows -> Result {

@@ -78,7 +78,8 @@ struct DaemonLoad {
     defer { close(connection) }
     let known = Set(records())
     var pid: pid_t = 0
-    var arguments = [agentd, "run", "seal", "--json", "--config", config].map { strdup($0) } + [nil]
+    let words: [String] = [agentd, "run", "seal", "--json", "--config", config]
+    var arguments = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)

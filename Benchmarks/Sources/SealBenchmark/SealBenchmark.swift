@@ -1,6 +1,6 @@
 // What sealing costs beside `chmod -R`, and what the daemon's clients notice of it. Fails above its bounds.
 
-import Glibc
+@preconcurrency import Glibc
 
 @main
 struct SealBenchmark {

@@ -1,6 +1,7 @@
 // The floor: a server that does nothing but send back what it is sent, on epoll.
 
 import BenchmarkSupport
+import CEpoll
 import Glibc
 
 /// Sends back whatever comes, until it is killed.
@@ -12,25 +13,21 @@ struct EchoServer {
     let listener = try checked("socket", socket(AF_UNIX, kind, 0))
     try withAddress(path) { try checked("bind \(path)", bind(listener, $0, $1)) }
     try checked("listen", listen(listener, 1024))
-    let epoll = try checked("epoll_create1", epoll_create1(0))
-    func add(_ descriptor: Int32) throws {
-      var event = epoll_event(
-        events: EPOLLIN.rawValue | EPOLLET.rawValue, data: epoll_data_t(fd: descriptor))
-      try checked("epoll_ctl", epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event))
-    }
-    try add(listener)
+    let epoll = try checked("epoll_create1", epoll_open())
+    try checked("epoll_ctl", epoll_add(epoll, listener, true))
     print("listening")
-    var events = [epoll_event](repeating: epoll_event(), count: 256)
+    var ready = [Int32](repeating: 0, count: 256)
     var buffer = [UInt8](repeating: 0, count: 1 << 12)
     while true {
-      let ready = epoll_wait(epoll, &events, Int32(events.count), -1)
-      for event in events[..<Int(max(ready, 0))] {
-        guard event.data.fd == listener else {
-          answer(event.data.fd, &buffer)
+      let count = epoll_next(epoll, &ready, Int32(ready.count))
+      for descriptor in ready[..<Int(max(count, 0))] {
+        guard descriptor == listener else {
+          answer(descriptor, &buffer)
           continue
         }
-        while case let accepted = accept4(listener, nil, nil, Int32(SOCK_NONBLOCK.rawValue)), accepted >= 0 {
-          try add(accepted)
+        while case let accepted = accept(listener, nil, nil), accepted >= 0 {
+          try checked("fcntl", fcntl(accepted, F_SETFL, O_NONBLOCK))
+          try checked("epoll_ctl", epoll_add(epoll, accepted, true))
         }
       }
     }
@@ -43,7 +40,8 @@ struct EchoServer {
         if count == 0 { close(socket) }
         return
       }
-      _ = write(socket, buffer, count)
+      // A client that has gone is no reason to end.
+      _ = send(socket, buffer, count, Int32(MSG_NOSIGNAL))
     }
   }
 }

@@ -1,6 +1,7 @@
 // The load: connections that each send a line, wait for the answer, and send again.
 
 import BenchmarkSupport
+import CEpoll
 import Glibc
 import Histogram
 
@@ -35,23 +36,22 @@ struct PingLoad {
     let sockets = try (0..<Self.connectionCount).map { _ in try connected(to: path) }
     defer { for socket in sockets { close(socket) } }
     let server = try peer(of: sockets[0])
-    let epoll = try checked("epoll_create1", epoll_create1(0))
+    let epoll = try checked("epoll_create1", epoll_open())
     defer { close(epoll) }
-    var sent = [Int64](repeating: 0, count: sockets.count)
-    for (index, socket) in sockets.enumerated() {
-      var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(u32: UInt32(index)))
-      try checked("epoll_ctl", epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event))
-      sent[index] = try send(on: socket)
+    var sent = [Int64](repeating: 0, count: Int(sockets.max() ?? 0) + 1)
+    for socket in sockets {
+      try checked("epoll_ctl", epoll_add(epoll, socket, false))
+      sent[Int(socket)] = try send(on: socket)
     }
     var latency = Histogram<UInt32>(
       highestTrackableValue: 10_000_000_000, numberOfSignificantValueDigits: .three)
-    var events = [epoll_event](repeating: epoll_event(), count: Self.connectionCount)
+    var ready = [Int32](repeating: 0, count: Self.connectionCount)
     var buffer = [UInt8](repeating: 0, count: 1 << 12)
     var count = 0
     var measuredFrom: (time: Int64, used: Int64)?
     let start = now()
     while true {
-      let ready = try checked("epoll_wait", epoll_wait(epoll, &events, Int32(events.count), 10_000))
+      let arrived = try checked("epoll_wait", epoll_next(epoll, &ready, Int32(ready.count)))
       let moment = now()
       if measuredFrom == nil, moment - start > Self.warmUp {
         measuredFrom = (moment, processTime(of: server))
@@ -62,18 +62,17 @@ struct PingLoad {
           rate: Double(count) / Double(moment - from.time) * 1e9, latency: latency,
           serverTime: Double(used) / Double(count))
       }
-      for event in events[..<Int(ready)] {
-        let index = Int(event.data.u32)
-        let length = try checked("read", read(sockets[index], &buffer, buffer.count))
+      for socket in ready[..<Int(arrived)] {
+        let length = try checked("read", read(socket, &buffer, buffer.count))
         // An answer is shorter than what a Unix socket hands over in one piece.
         guard length > 0, buffer[length - 1] == UInt8(ascii: "\n") else {
           throw CallFailed("read: no whole answer")
         }
         if measuredFrom != nil {
           count += 1
-          latency.record(UInt64(now() - sent[index]))
+          latency.record(UInt64(now() - sent[Int(socket)]))
         }
-        sent[index] = try send(on: sockets[index])
+        sent[Int(socket)] = try send(on: socket)
       }
     }
   }

@@ -2,7 +2,7 @@
 
 import BenchmarkSupport
 import Control
-import Glibc
+@preconcurrency import Glibc
 
 @main
 struct SocketBenchmark {
