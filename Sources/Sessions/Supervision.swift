@@ -207,15 +207,16 @@ extension Session {
       return nil
     }
     enter(.fetch)
-    let answers = Inbox<Result<String, MirrorFailure>>(capacity: 1)
-    onStop = { [session = id.description] in mirrors.abandon(session) }
-    var isOverdue = false
-    let timeout = facts.timeoutNanoseconds.map { nanoseconds in
-      Timer(after: .nanoseconds(nanoseconds)) { [session = id.description] in
-        isOverdue = true
-        mirrors.abandon(session)
-      }
+    let answers = Inbox<Result<String, MirrorFailure>?>(capacity: 2)
+    var isGivenUp = false
+    let giveUp: @Loop () -> Void = { [session = id.description] in
+      guard !isGivenUp else { return }
+      isGivenUp = true
+      mirrors.abandon(session)
+      answers.post(nil)
     }
+    onStop = giveUp
+    let timeout = facts.timeoutNanoseconds.map { Timer(after: .nanoseconds($0), giveUp) }
     defer {
       onStop = nil
       timeout?.cancel()
@@ -224,6 +225,7 @@ extension Session {
     Loop.spawn { [repository, session = id.description] in
       // From here on it is among those who have asked: nothing runs between this and its wish.
       arrival?.end()
+      guard !isGivenUp else { return }
       do throws(MirrorFailure) {
         answers.post(
           .success(
@@ -234,8 +236,7 @@ extension Session {
     }
     switch await answers.next() {
     case .success(let path): return path
-    case .failure where stopRequested: throw .stopped
-    case .failure where isOverdue: throw .timedOut
+    case nil: throw stopRequested ? .stopped : .timedOut
     case .failure(let error): throw .notFetched("could not clone \(repository): \(error)")
     }
   }
