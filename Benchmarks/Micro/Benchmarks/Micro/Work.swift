@@ -10,6 +10,12 @@ import Time
 
 private let program = "/bin/true"
 
+/// pidfd_open(2), which Swift's Glibc module lacks.
+private let pidfdOpen: @convention(c) (pid_t, UInt32) -> Int32 = {
+  guard let symbol = dlsym(nil, "pidfd_open") else { fatalError("no pidfd_open") }
+  return unsafeBitCast(symbol, to: (@convention(c) (pid_t, UInt32) -> Int32).self)
+}()
+
 @Loop
 enum Work {
   static func spawn() async {
@@ -57,7 +63,7 @@ enum Floor {
 
   static func poll() {
     let child = start()
-    let raw = Int32(syscall(434, child, 0))  // pidfd_open
+    let raw = pidfdOpen(child, 0)
     var polled = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
     while Glibc.poll(&polled, 1, -1) < 0, errno == EINTR {}
     close(raw)
@@ -182,7 +188,8 @@ final class ConfigurationFile: Sendable {
     do {
       let now = Loop.wallClock
       let host = Host(
-        environment: [:], effectiveUserID: geteuid(), workingDirectory: "/", exists: { _ in true }, now: now,
+        environment: ["HOME": "/nonexistent"], effectiveUserID: geteuid(), workingDirectory: "/",
+        exists: { _ in true }, now: now,
         zone: { (name) throws(SystemZone.Failure) in try SystemZone(name ?? "UTC", around: now) })
       _ = try Configuration.load(path: path, host: host)
     } catch {
