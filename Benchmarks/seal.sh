@@ -45,6 +45,7 @@ base_image = "localhost/never-started:latest"
 methodology_dir = "methodology"
 command = ["/bin/true"]
 repo = "https://127.0.0.1:9/none.git"
+repo_cache = false
 EOF
 
 # Its container reads its envelope, comes to its command, and fills runa/ in place of that.

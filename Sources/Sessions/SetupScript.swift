@@ -236,7 +236,7 @@ public enum SetupScript {
     clone_copy() {
       shift 2
       GIT_ALLOW_PROTOCOL=file git "$@" -c "url.$AGENTD_COPY.insteadOf=$AGENTD_REPOSITORY" \
-        clone --no-checkout -- "$AGENTD_REPOSITORY" repo >&2 </dev/null || return 7
+        clone --quiet --no-checkout -- "$AGENTD_REPOSITORY" repo >&2 </dev/null || return 7
       git -C repo rev-parse --verify --quiet HEAD >/dev/null || return 0
       git "$@" -C repo checkout --quiet >&2 </dev/null && return 0
       # The mirror is blamed only for what is wrong with its objects.

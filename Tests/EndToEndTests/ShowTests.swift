@@ -92,7 +92,7 @@ extension EndToEnd {
         let whole = try JSON(parsing: try daemon.agentd("show", id, "--json").text)
         #expect(
           whole["phases"]?.elements.map { $0["name"]?.string } == [
-            "image", "launch", "setup", "command", "teardown", "seal",
+            "image", "fetch", "launch", "setup", "command", "teardown", "seal",
           ])
         try daemon.end(of: follower)
       }

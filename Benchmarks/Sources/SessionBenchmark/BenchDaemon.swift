@@ -79,6 +79,7 @@ final class BenchDaemon {
       base_image = "\(options.image)"
       methodology_dir = "methodology"
       repo = "\(options.repository)"
+      repo_cache = false
       command = [\(words)]
 
       [[profiles.credentials]]
