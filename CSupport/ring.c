@@ -25,6 +25,7 @@ struct agentd_ring {
   // others that are free, `vacancies` of them.
   int *vacated;
   int vacancies, next, slots;
+  uint32_t reopened;
   bool cannot_stow;
 };
 
@@ -32,8 +33,10 @@ enum { SUBMISSION_ENTRIES = 256, STOWED_LIMIT = 1 << 15 };
 
 // IORING_OP_FIXED_FD_INSTALL of Linux 6.8 (linux/io_uring.h), which Debian 12's liburing predates.
 enum { FIXED_FD_INSTALL = 54 };
-// Of its completion, which is looked for at once.
-static const uint64_t REOPEN_TOKEN = UINT64_MAX - 1;
+// Of its completion, which is looked for at once: a slot that no registration has, and a number of its own in the upper
+// half, so that an answer that comes late is not taken for another's. (All bits set are the loop's own token.)
+static const uint32_t REOPEN_SLOT = UINT32_MAX - 1;
+static bool is_reopened(uint64_t token) { return (uint32_t)token == REOPEN_SLOT; }
 
 static uint32_t poll_mask(uint32_t interest) {
   uint32_t mask = POLLRDHUP;
@@ -170,7 +173,8 @@ int agentd_ring_reopen(agentd_ring *ring, int slot) {
   if (result < 0) return result;
   io_uring_prep_rw(FIXED_FD_INSTALL, entry, slot, 0, 0, 0);
   entry->flags |= IOSQE_FIXED_FILE;
-  io_uring_sqe_set_data64(entry, REOPEN_TOKEN);
+  uint64_t token = (uint64_t)++ring->reopened << 32 | REOPEN_SLOT;
+  io_uring_sqe_set_data64(entry, token);
   result = io_uring_submit(&ring->uring);
   if (result < 0) return result;
   // It is carried out while it is submitted. Its completion is behind those that wait to be taken, and where there are
@@ -180,8 +184,10 @@ int agentd_ring_reopen(agentd_ring *ring, int slot) {
     int opened = -EAGAIN, failure = 0;
     struct io_uring_cqe *completion;
     io_uring_for_each_cqe(&ring->uring, head, completion) {
-      if (completion->user_data == REOPEN_TOKEN) {
+      if (completion->user_data == token) {
         opened = completion->res;
+      } else if (is_reopened(completion->user_data)) {
+        if (completion->res >= 0) close(completion->res);
       } else if ((failure = set_aside(ring, completion)) < 0) {
         break;
       }
@@ -204,7 +210,7 @@ void agentd_ring_discard(agentd_ring *ring, int slot) {
 
 // Turns a completion into an event; returns how many were written, or an error that the loop cannot go on with.
 static int deliver(struct completion completion, struct agentd_event *event) {
-  if (completion.token == REOPEN_TOKEN) {
+  if (is_reopened(completion.token)) {
     // Nobody waits for it any more.
     if (completion.result >= 0) close(completion.result);
     return 0;

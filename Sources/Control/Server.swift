@@ -72,7 +72,12 @@ public final class Server {
       }
       return
     }
-    if connections.count >= Self.connectionLimit { evictOldest() }
+    // Those that wait for sessions are bounded by the sessions and followers that there may be, and are not in the way.
+    if connections.count >= Self.connectionLimit,
+      connections.values.count(where: { !$0.isAttached }) >= Self.connectionLimit
+    {
+      evictOldest()
+    }
     accepted += 1
     let number = accepted
     connections[number] = connection

@@ -99,7 +99,7 @@ public final class Containers {
       result = try await run(
         podman.run(launch()), permit, deadline: deadlines.launch, unless: withdrawal)
     } catch {
-      throw .other(error.description)
+      throw .notStarted(error.description)
     }
     if withdrawal?.isRequested == true, result.status == .signaled(SIGKILL) { throw .killed }
     guard !result.timedOut else {

@@ -51,6 +51,13 @@ public struct Git: Sendable, Equatable {
     ]
   }
 
+  /// Prints a commit that one of these leads to and no reference of the repository does, if there is one.
+  func unreachable(_ directory: String, from tips: [String]) -> [String] {
+    return ["--git-dir=\(directory)"] + Self.settings + ["rev-list", "--max-count=1"] + tips + [
+      "--not", "--all",
+    ]
+  }
+
   /// Puts the objects that lie in files of their own, as a server without git's protocol gives them, into a pack.
   func pack(_ directory: String) -> [String] {
     return ["--git-dir=\(directory)"] + Self.settings + [
@@ -107,14 +114,15 @@ public struct Git: Sendable, Equatable {
       ["fatal: ", "error: ", "remote: "].contains { line.hasPrefix($0) }
     }
     var text = ""
-    for scalar in (telling.isEmpty ? lines.suffix(1) : telling).joined(separator: "; ").unicodeScalars {
+    // The end says most: what failed last. Cut before it is worked on, because a remote may say very much.
+    let said = (telling.isEmpty ? lines.suffix(1) : telling).joined(separator: "; ").unicodeScalars
+    for scalar in said.suffix(sentenceLimit) {
       switch scalar.properties.generalCategory {
       case .control, .format, .lineSeparator, .paragraphSeparator: text += " "
       default: text.unicodeScalars.append(scalar)
       }
     }
     while text.last == " " { text.removeLast() }
-    // The end says most: what failed last.
     while text.utf8.count > sentenceLimit { text.removeFirst() }
     return text
   }

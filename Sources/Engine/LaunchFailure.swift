@@ -15,6 +15,8 @@ public enum LaunchFailure: Error, Sendable, Equatable, CustomStringConvertible {
   case withdrawn
   /// It was taken back when podman had begun and did not come to an end, so podman was killed.
   case killed
+  /// podman could not be started, so there is nothing of it.
+  case notStarted(String)
   /// Anything else, in podman's own last words.
   case other(String)
 
@@ -59,6 +61,7 @@ public enum LaunchFailure: Error, Sendable, Equatable, CustomStringConvertible {
     case .nameInUse: "a container of this session's name exists already"
     case .withdrawn: "it was taken back before its turn had come"
     case .killed: "it was taken back, and podman, which hung, was killed"
+    case .notStarted(let sentence): sentence
     case .other(let sentence): "podman could not start the container: \(sentence)"
     }
   }

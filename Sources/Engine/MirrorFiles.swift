@@ -120,6 +120,33 @@ struct MirrorFiles: Sendable {
     try Self.linkPacks(from: repository, to: directory)
   }
 
+  /// What references of the mirror meant and none of what git has fetched into a directory means any more.
+  ///
+  /// - Returns: object ids; nil when one was a tag's, whose own object no walk of commits would find.
+  func droppedTips(by directory: String) -> [String]? {
+    let (old, new) = (Self.references(of: repository), Self.references(of: directory))
+    let kept = Set(new.map(\.object))
+    let dropped = old.filter { !kept.contains($0.object) }
+    guard !dropped.contains(where: { $0.name.hasPrefix("refs/tags/") }) else { return nil }
+    return Set(dropped.map(\.object)).sorted()
+  }
+
+  /// All references of a repository in which git has just packed them, a detached HEAD among them.
+  private static func references(of directory: String) -> [(object: String, name: String)] {
+    func text(_ name: String) -> String {
+      String(decoding: (try? read("\(directory)/\(name)")) ?? [], as: UTF8.self)
+    }
+    let lines = text("packed-refs").split(separator: "\n")
+    var found = lines.compactMap { line -> (object: String, name: String)? in
+      let words = line.split(separator: " ", maxSplits: 1)
+      guard words.count == 2, let first = words[0].first, first.isHexDigit else { return nil }
+      return (String(words[0]), String(words[1]))
+    }
+    let head = text("HEAD").prefix { !$0.isNewline }
+    if !head.isEmpty, head.allSatisfy(\.isHexDigit) { found.append((String(head), "HEAD")) }
+    return found
+  }
+
   /// Puts a directory in the place of the repository, for good. What was there becomes `removed`.
   func replace(by directory: String, removed: String) throws(SystemError) {
     let stamp = "\(directory)/\(Self.stampName)"

@@ -50,6 +50,8 @@ public final class Mirrors {
   private nonisolated static let removalStep = 256
   /// How long a fetch may be put off for sessions that are on their way, and for each of them.
   private static let arrivalPatience: Duration = .seconds(2)
+  /// References that may have moved in one fetch for git to be asked whether anything was dropped by it.
+  private static let movedLimit = 1000
   /// How long the kernel may take to end a git that was killed.
   private static let killPatience: Duration = .seconds(5)
 
@@ -350,6 +352,8 @@ public final class Mirrors {
     var variables = environment
     if let token { variables.append(Git.variable(for: token)) }
     if reusing { variables.append(Git.variable(forObjectsOf: repository)) }
+    // They may all have been stopped while the disk was waited for.
+    guard !mirror.served.isEmpty else { throw MirrorFailure("nobody waits for it any more") }
     let words = git.fetch(mirror.repository, into: directory, hasToken: token != nil)
     let result = try await run(words, variables) { mirror.fetching = $0 }
     return Fetched(
@@ -375,18 +379,32 @@ public final class Mirrors {
         + "set repo_cache = false in its profile")
   }
 
+  /// Whether the packs of the mirror have something that the remote does not show any more. What was pushed by mistake
+  /// and taken back must be in no later session.
+  private func hasDropped(_ tips: [String]?, _ directory: String) async throws(MirrorFailure) -> Bool {
+    guard let tips, tips.count <= Self.movedLimit else { return true }
+    guard !tips.isEmpty else { return false }
+    let result = try await run(git.unreachable(directory, from: tips), environment) { _ in }
+    return !result.succeeded || !result.standardOutput.isEmpty
+  }
+
   /// Makes what was fetched the mirror.
   private func adopt(_ fetched: Fetched, _ mirror: Mirror, reusing: Bool) async throws(MirrorFailure) {
     let files = mirror.files
     let directory = fetched.directory
     do {
       if let failure = fetched.failure { throw failure }
-      let isLoose = try await worker.run { () throws(SystemError) in
+      let (isLoose, tips) = try await worker.run { () throws(SystemError) in
+        let tips = reusing ? files.droppedTips(by: directory) : []
         if reusing { try files.lendPacks(to: directory) }
-        return MirrorFiles.hasLooseObjects(directory)
+        return (MirrorFiles.hasLooseObjects(directory), tips)
       }
       if isLoose {
         let result = try await run(git.pack(directory), environment) { mirror.fetching = $0 }
+        if let failure = failure(result, nil) { throw failure }
+      }
+      if try await hasDropped(tips, directory) {
+        let result = try await run(git.consolidate(directory), environment) { mirror.fetching = $0 }
         if let failure = failure(result, nil) { throw failure }
       }
       let size = await worker.run { MirrorFiles.size(of: directory) }
@@ -497,7 +515,9 @@ public final class Mirrors {
       // Held first and looked at again: the number may have become another's.
       guard let process = try? Process(pid: pid, needsStatus: false) else { continue }
       if Process.arguments(of: pid) == arguments {
-        try? process.signal(SIGKILL)
+        // It leads a group of its own, and what it has started for the network has its token. The number stays the
+        // group's while any of them lives.
+        _ = kill(-pid, SIGKILL)
         onEvent?(.orphanEnded(pid: pid))
         let patience = Timer(after: Self.killPatience) { process.close() }
         await process.wait()

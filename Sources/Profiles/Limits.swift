@@ -23,9 +23,9 @@ enum Limits {
   /// Credentials of one profile; each becomes a variable in the command's environment.
   static let credentials = 256
   /// Sessions at once that may be asked for: each takes some descriptors of the daemon.
-  static let sessions = 100_000
+  static let sessions = 10_000
   /// Sessions in the queue that may be asked for: each has a record.
-  static let queuedSessions = 100_000
+  static let queuedSessions = 10_000
   /// podman processes at once that may be asked for.
   static let podmanProcesses = 256
   /// The name of an environment variable.

@@ -70,7 +70,7 @@ public final class Process {
     return ask { raw in
       var polled = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
       return poll(&polled, 1, 0) == 0
-    } ?? false
+    } ?? (stowed != nil)
   }
 
   /// Has its end told as soon as it has ended, its status known or not: for one whose parent is gone, because whoever
@@ -96,7 +96,8 @@ public final class Process {
     return result
   }
 
-  /// Asks the kernel by a pidfd, for a moment where it is stowed; nil when the process was let go.
+  /// Asks the kernel by a pidfd, for a moment where it is stowed; nil when the process was let go, and when it is stowed
+  /// and no descriptor is to be had.
   private func ask<Answer>(_ question: (Int32) -> Answer) -> Answer? {
     if let raw = pidfd?.raw { return question(raw) }
     guard let reopened = stowed?.reopen() else { return nil }
@@ -108,7 +109,10 @@ public final class Process {
 
   /// Sends a signal. A process that has ended is no error: there is nothing left to tell.
   public func signal(_ signal: Int32) throws(SystemError) {
-    guard let result = ask({ agentd_pidfd_signal($0, signal) }) else { return }
+    guard let result = ask({ agentd_pidfd_signal($0, signal) }) else {
+      guard stowed == nil else { throw SystemError("reopen a pidfd", .tooManyOpenFiles) }
+      return
+    }
     guard result != -Errno.noSuchProcess.rawValue else { return }
     try SystemError.check("pidfd_send_signal", result)
   }
@@ -131,7 +135,8 @@ public final class Process {
   private func examine(hungUp: Bool) {
     guard !ended.isOpen else { return }
     isEnding = true
-    switch stowed == nil || needsStatus ? examineStatus() : nil {
+    // 0, too, where there is no descriptor to ask by: it may be there when its parent has reaped the process.
+    switch stowed == nil || needsStatus ? examineStatus() ?? 0 : nil {
     case 0? where needsStatus && !hungUp:
       // A zombie: the kernel tells how it ended once its parent has reaped it.
       if reapTimer == nil { reapTimer = Timer(after: Self.reapPatience) { [weak self] in self?.finish() } }

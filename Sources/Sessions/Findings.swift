@@ -49,6 +49,7 @@ enum Decision: Sendable, Equatable {
   /// It had not been released, or nobody knows how it ended. The reason is a sentence.
   case interrupted(reason: String)
 
+  static let stopped = "The session was stopped while it was queued."
   static let notStarted =
     "The daemon ended before the session's container was started, so the command was not run."
   static let removed =
@@ -63,7 +64,7 @@ enum Decision: Sendable, Equatable {
   init(_ findings: Findings) {
     switch findings.step {
     case .ended: self = findings.ending.map { .finished($0) } ?? .interrupted(reason: Self.unknown)
-    case .queued: self = .queued
+    case .queued: self = findings.requestedEnd == nil ? .queued : .interrupted(reason: Self.stopped)
     case .prepared: self = .interrupted(reason: Self.notStarted)
     case .launching: self = .interrupted(reason: Ending.unreleased)
     case .released: self = Self.afterRelease(findings)

@@ -167,7 +167,11 @@ public struct Recovery {
     }
     let held = try hold(trace.container)
     let findings = await findings(facts, trace, held, id, hasFacts: hasFacts)
-    let decision = Decision(findings)
+    var decision = Decision(findings)
+    // Its facts could not be kept when it ended. What has a complete record is over.
+    if decision == .queued, await host.worker.run({ Record(path: facts.record).standing }) == .complete {
+      decision = .interrupted(reason: Decision.stopped)
+    }
     let beginning: Session.Beginning
     switch decision {
     case .goesOn, .ends: beginning = .released(held)

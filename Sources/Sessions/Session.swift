@@ -57,6 +57,8 @@ public final class Session {
   var isWritten = false
   /// Whether the container has shown that it reads its envelope.
   var holdsEnvelope = false
+  /// Whether its container was seen to have ended.
+  var isOver = false
   /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
   public internal(set) var canBeLeft = false {
     didSet { if canBeLeft { onReleased?() } }
@@ -109,7 +111,10 @@ public final class Session {
   }
 
   /// Its turn has come: it may be run, with this.
-  public func takeTurn(_ invocation: Invocation) { pending = .invocation(invocation) }
+  public func takeTurn(_ invocation: Invocation) {
+    pending = .invocation(invocation)
+    canBeLeft = false
+  }
 
   /// What its record says when it is written next.
   public internal(set) var metadata: Metadata {
@@ -222,6 +227,11 @@ public final class Session {
     guard !stopRequested else { return }
     stopRequested = true
     stopReason = reason
+    if facts.step == .queued {
+      // The next daemon must not run what somebody was told is stopped.
+      canBeLeft = false
+      note(.stop)
+    }
     onStop?()
   }
 

@@ -262,6 +262,9 @@ extension Session {
       case .withdrawn:
         isLaunched = false
         throw .stopped
+      case .notStarted(let sentence):
+        isLaunched = false
+        throw .failed("The container was not started: \(sentence).")
       case .noShell: throw .noShell
       case .imageMissing:
         // It was removed since it was found. The next session asks podman again.
@@ -322,6 +325,7 @@ extension Session {
   }
 
   @inline(never) private func judge(_ held: HeldContainer, _ end: ContainerEnd) async -> Ending {
+    isOver = true
     canBeLeft = false
     guard end != .refusesToEnd else {
       return .failed(
@@ -448,7 +452,7 @@ extension Session {
 
   /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
   private func judgeWhetherLeft() {
-    guard isWritten, holdsEnvelope, phase == .setup || phase == .command else { return }
+    guard isWritten, holdsEnvelope, !isOver, phase == .setup || phase == .command else { return }
     // A descriptor less for as long as the session lives.
     envelope?.close()
     envelope = nil
@@ -456,7 +460,7 @@ extension Session {
   }
 
   /// So that the next daemon ends it, too, should this one end before the session does.
-  private func note(_ end: Facts.RequestedEnd) {
+  func note(_ end: Facts.RequestedEnd) {
     guard facts.requestedEnd == nil else { return }
     facts.requestedEnd = end
     keepInPassing()

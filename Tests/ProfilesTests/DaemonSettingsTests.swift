@@ -158,7 +158,7 @@ struct DaemonSettingsTests {
     "how much is done at once goes by the machine",
     arguments: [
       (cores: 1, gigabytes: 1, sessions: 4, processes: 2), (2, 64, 32, 4), (2, 4, 8, 4), (4, 8, 16, 8),
-      (64, 512, 1024, 16), (1024, 100_000, 16_384, 16),
+      (64, 512, 1024, 16), (1024, 100_000, 10_000, 16),
     ])
   func capacity(cores: Int, gigabytes: UInt64, sessions: Int, processes: Int) throws {
     var host = testHost()
@@ -178,15 +178,15 @@ struct DaemonSettingsTests {
   @Test(
     "refuses bounds that are none",
     arguments: [
-      ("max_sessions = 0", "daemon.max_sessions: must be 1 to 100000, not 0"),
-      ("max_sessions = 100_001", "daemon.max_sessions: must be 1 to 100000, not 100001"),
+      ("max_sessions = 0", "daemon.max_sessions: must be 1 to 10000, not 0"),
+      ("max_sessions = 10_001", "daemon.max_sessions: must be 1 to 10000, not 10001"),
       ("max_sessions = '5'", "daemon.max_sessions: must be an integer, not a string"),
-      ("queue_limit = -1", "daemon.queue_limit: must be 0 to 100000, not -1"),
+      ("queue_limit = -1", "daemon.queue_limit: must be 0 to 10000, not -1"),
       ("queue_limit = 1.5", "daemon.queue_limit: must be an integer, not a floating-point number"),
       ("max_podman_processes = 0", "daemon.max_podman_processes: must be 1 to 256, not 0"),
       (
         "max_sessions = 9223372036854775807",
-        "daemon.max_sessions: must be 1 to 100000, not 9223372036854775807"
+        "daemon.max_sessions: must be 1 to 10000, not 9223372036854775807"
       ),
     ])
   func refusedCapacity(line: String, complaint: String) {

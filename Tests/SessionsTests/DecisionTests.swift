@@ -38,6 +38,9 @@ struct DecisionTests {
     [
       Row(step: .queued, container: container, report: silent, decision: .queued),
       Row(
+        step: .queued, requestedEnd: .stop, container: container, report: silent,
+        decision: .interrupted(reason: Decision.stopped)),
+      Row(
         step: .prepared, container: container, report: silent,
         decision: .interrupted(reason: Decision.notStarted)),
       Row(
