@@ -189,7 +189,7 @@ final class ConfigurationFile: Sendable {
       let now = Loop.wallClock
       let host = Host(
         environment: ["HOME": "/nonexistent"], effectiveUserID: geteuid(), workingDirectory: "/",
-        exists: { _ in true }, now: now,
+        exists: { _ in true }, cores: 2, memory: 4 << 30, now: now,
         zone: { (name) throws(SystemZone.Failure) in try SystemZone(name ?? "UTC", around: now) })
       _ = try Configuration.load(path: path, host: host)
     } catch {
