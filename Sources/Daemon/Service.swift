@@ -39,14 +39,14 @@ public final class Service {
     case handingOver
   }
 
-  private let configuration: Configuration
-  private let environment: [String: String]
+  let configuration: Configuration
+  let environment: [String: String]
   private let sealCommand: [String]
-  private let log = Logger(label: "agentd")
+  let log = Logger(label: "agentd")
   private let runnerLog = Logger(label: "runner")
   private let isReplacing: Bool
   private let supervisor: Supervisor
-  private let stopping = Latch()
+  let stopping = Latch()
   private let idle = Latch()
   private(set) var sessions: [SessionID: Session] = [:] {
     didSet { supervisor.sessions = sessions.count }
@@ -56,10 +56,10 @@ public final class Service {
   /// Prepares those whose turn has come; nil before the daemon serves.
   private(set) var intake: Intake?
   /// Requests that may still become sessions.
-  private var beginning = 0
+  var beginning = 0
   /// Answers to clients that wait for a session's end, on their way.
-  private var replying = 0
-  private let followers: Followers
+  var replying = 0
+  let followers: Followers
   private(set) var leaving = Leaving.no
   /// How long podman may take; a test may have less patience.
   var deadlines = Containers.Deadlines()
@@ -194,74 +194,6 @@ public final class Service {
     }
   }
 
-  private func proveAuditRoot(_ worker: Worker) async throws(StartFailure) {
-    do throws(AuditError) {
-      try await worker.run { [root = configuration.daemon.auditRoot] () throws(AuditError) in
-        try Record.proveWritable(auditRoot: root)
-      }
-    } catch {
-      throw StartFailure("Audit records cannot be written. \(error)")
-    }
-  }
-
-  private func reachPodman(_ worker: Worker) async throws(StartFailure) -> Containers {
-    let path = environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
-    guard let podman = await worker.run({ Executable.find("podman", in: path) }) else {
-      throw StartFailure(
-        "There is no podman in PATH (\(path)): install Podman, or correct the daemon's PATH.")
-    }
-    let withheld = configuration.secretVariables.union(Supervisor.variables)
-    let words = environment.filter { !withheld.contains($0.key) }.map { "\($0.key)=\($0.value)" }
-    let containers = Containers(
-      podman: Podman(executable: podman), environment: words, worker: worker,
-      processLimit: configuration.daemon.capacity.podmanProcesses, deadlines: deadlines)
-    do throws(EngineError) {
-      try await containers.probe()
-    } catch {
-      throw StartFailure(
-        "Podman does not work (\(error)): see that `podman info` works for the daemon's user.")
-    }
-    return containers
-  }
-
-  /// The path of git; nil when each profile does without.
-  private func findGit(_ worker: Worker) async throws(StartFailure) -> String? {
-    guard configuration.hasMirrors else { return nil }
-    let path = environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
-    guard let git = await worker.run({ Executable.find("git", in: path) }) else {
-      throw StartFailure(
-        "There is no git in PATH (\(path)), and profiles have a repo_cache: install git, correct the daemon's PATH, "
-          + "or set repo_cache = false in each profile.")
-    }
-    return git
-  }
-
-  private func findMirrors(_ instance: Instance, _ worker: Worker) async throws(StartFailure) -> Mirrors? {
-    guard let git = try await findGit(worker) else { return nil }
-    let withheld = configuration.secretVariables
-    let mirrors = Mirrors(
-      git: Git(executable: git), root: configuration.daemon.cacheRoot, daemon: instance.id,
-      maxAge: configuration.daemon.cacheMaxAge,
-      environment: environment.filter { !withheld.contains($0.key) }, worker: worker)
-    mirrors.onEvent = { [log] in Self.tell($0, log) }
-    return mirrors
-  }
-
-  private static func tell(_ event: MirrorEvent, _ log: Logger) {
-    switch event {
-    case .rebuilt(let profile, let repository, let reason):
-      log.warning(
-        "agentd.mirror_rebuilt",
-        metadata: ["profile": "\(profile)", "repository": "\(repository)", "reason": "\(reason)"])
-    case .dropped(let count):
-      log.info("agentd.mirrors_dropped", metadata: ["count": .stringConvertible(count)])
-    case .orphanEnded(let pid):
-      log.warning("agentd.orphaned_fetch_ended", metadata: ["pid": .stringConvertible(pid)])
-    case .notRemoved(let reason):
-      log.error("runner.lifecycle_failure", metadata: ["stage": "mirrors", "reason": "\(reason)"])
-    }
-  }
-
   /// Takes over the sessions of earlier daemons, and waits for those that are over, for a while.
   private func recover(on host: SessionHost) async throws(StartFailure) {
     let recovered: [RecoveredSession]
@@ -343,7 +275,7 @@ public final class Service {
     _exit(0)
   }
 
-  private func openWhenIdle() {
+  func openWhenIdle() {
     guard beginning == 0, replying == 0 else { return }
     switch leaving {
     case .no: break
@@ -361,104 +293,7 @@ public final class Service {
     }
   }
 
-  // MARK: Requests
-
-  private func answer(_ request: Request, from connection: Connection, on host: SessionHost) async {
-    switch request {
-    case .run(let invocation): await begin(invocation, from: connection, on: host)
-    case .stop(let id): await connection.send(stop(id))
-    case .follow(let id):
-      replying += 1
-      await followers.follow(id, from: connection, on: host.worker) { id in
-        self.sessions[id].map { self.accepted($0) }
-      }
-      replying -= 1
-      openWhenIdle()
-    case .list: await connection.send(.sessions(sessions: list()))
-    case .describe(let id): await connection.send(describe(id))
-    case .ping: await connection.send(.done)
-    }
-  }
-
-  private func stop(_ id: String) -> Reply {
-    guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
-    end(session)
-    return .done
-  }
-
-  private func describe(_ id: String) -> Reply {
-    guard let session = live(id) else { return Self.refusal(ofUnknown: id) }
-    do {
-      let metadata = String(decoding: try session.metadata.json(), as: UTF8.self)
-      return .described(session: DescribedSession(record: session.record.path, metadata: metadata))
-    } catch {
-      return .refused(
-        reason: "What is known of session \(id) has no JSON form (\(error)): report this as a bug.")
-    }
-  }
-
-  private func live(_ id: String) -> Session? { SessionID(id).flatMap { sessions[$0] } }
-
-  private static func refusal(ofUnknown id: String) -> Reply {
-    .refused(reason: "No session \(id.prefix(32).debugDescription) lives: see `agentd ps`.")
-  }
-
-  private func begin(_ request: InvocationRequest, from connection: Connection, on host: SessionHost) async {
-    beginning += 1
-    let arrival = host.mirrors?.expect()
-    defer { arrival?.end() }
-    // From now on, so that a crowd of others does not end the connection in the middle.
-    connection.attach()
-    let session: Session
-    let place: Admission<SessionID>.Place
-    do throws(SessionRefusal) {
-      (session, place) = try await admit(request, on: host)
-    } catch {
-      log.warning(
-        "agentd.run_rejected",
-        metadata: ["profile": "\(request.profile.prefix(64))", "reason": "\(error)"])
-      beginning -= 1
-      openWhenIdle()
-      await connection.send(.refused(reason: error.description))
-      connection.detach()
-      return
-    }
-    welcome(session, place)
-    beginning -= 1
-    if !request.detach { followers.add(connection, to: session.id) }
-    await connection.send(.accepted(session: accepted(session)))
-    // One that is queued needs no daemon as it is.
-    openWhenIdle()
-    if request.detach { connection.detach() }
-  }
-
-  private func admit(
-    _ request: InvocationRequest, on host: SessionHost
-  ) async throws(SessionRefusal) -> (Session, Admission<SessionID>.Place) {
-    guard !stopping.isOpen else {
-      throw SessionRefusal(
-        leaving == .handingOver
-          ? "The daemon is handing over to the next one: ask again."
-          : "The daemon is stopping: it finishes its sessions and begins none.")
-    }
-    guard let place = admission.reserve() else {
-      throw SessionRefusal(
-        "The daemon is full, with \(admission.limit) live and \(admission.queueLimit) queued "
-          + "(daemon.max_sessions, daemon.queue_limit): ask again when one has ended.")
-    }
-    do throws(SessionRefusal) {
-      let intake = Intake(configuration: configuration, worker: host.worker)
-      let invocation = try await intake.invocation(for: request)
-      Checkpoint.intake.pass()
-      let session = try await Session.prepare(invocation, isQueued: place == .queue, on: host)
-      (place == .queue ? Checkpoint.queued : .prepared).pass()
-      return (session, place)
-    } catch {
-      admission.release(place)
-      advance()
-      throw error
-    }
-  }
+  // MARK: Sessions
 
   func live(_ session: Session) async {
     await conclude(session, session.run())

@@ -4,7 +4,6 @@
 internal import Glibc
 public import Reactor
 internal import SystemPackage
-internal import Time
 
 /// A repository could not be fetched. One clause that reads on after what was to be fetched.
 public struct MirrorFailure: Error, Sendable, CustomStringConvertible {
@@ -46,14 +45,8 @@ public final class Mirrors {
   nonisolated static let processLimitPerProfile = 4
   /// Mirrors of one profile. Those beyond are dropped, the longest unused first.
   nonisolated static let countLimit = 1000
-  /// Entries removed in one step: about a millisecond, in which a short job of a session may have to wait.
-  private nonisolated static let removalStep = 256
-  /// How long a fetch may be put off for sessions that are on their way, and for each of them.
-  private static let arrivalPatience: Duration = .seconds(2)
   /// References that may have moved in one fetch for git to be asked whether anything was dropped by it.
   private static let movedLimit = 1000
-  /// How long the kernel may take to end a git that was killed.
-  private static let killPatience: Duration = .seconds(5)
 
   /// What one mirror may take.
   public struct Bounds: Sendable {
@@ -106,27 +99,25 @@ public final class Mirrors {
     }
   }
 
-  private let git: Git
+  let git: Git
   private let environment: [String]
-  private let worker: Worker
+  let worker: Worker
   private let bounds: Bounds
-  private let maxAge: Duration
-  private let mirrorsPath: String
-  private let clonesPath: String
+  let maxAge: Duration
+  let mirrorsPath: String
+  let clonesPath: String
   private let gate = Semaphore(permits: processLimit)
   private var profileGates: [String: Reactor.Semaphore] = [:]
   private var mirrors: [String: Mirror] = [:]
   /// The paths of mirrors that a session could not clone from.
-  private var suspects: Set<String> = []
+  var suspects: Set<String> = []
   private var running: [ObjectIdentifier: Child] = [:]
   private var isClosed = false
-  private var lastSweep: Instant?
+  var lastSweep: Instant?
   /// In the names of what this process makes, so that it is told from what an earlier one left.
-  private let tag = hex(UInt64.random(in: .min ... .max))
-  private var made = 0
-  /// How many sessions are on their way.
-  private var arriving = 0
-  private var arrived = Latch()
+  let tag = hex(UInt64.random(in: .min ... .max))
+  var made = 0
+  private let arrivals = Arrivals()
   /// Told what happens.
   public var onEvent: (@Loop (MirrorEvent) -> Void)?
 
@@ -153,34 +144,10 @@ public final class Mirrors {
   // MARK: What sessions ask for
 
   /// A session that was asked for and has not come as far as to ask for a mirror, if it ever will.
-  @Loop public final class Arrival {
-    private weak var mirrors: Mirrors?
-    private var patience: Timer?
-
-    fileprivate init(_ mirrors: Mirrors) {
-      self.mirrors = mirrors
-      mirrors.arriving += 1
-      patience = Timer(after: arrivalPatience) { self.end() }
-    }
-
-    /// It has asked, or will not. Telling it again does nothing.
-    public func end() {
-      guard let patience else { return }
-      patience.cancel()
-      self.patience = nil
-      mirrors?.arrive()
-    }
-  }
+  public typealias Arrival = Arrivals.Arrival
 
   /// Has fetches put off until this session has asked as well, for a moment at most.
-  public func expect() -> Arrival { Arrival(self) }
-
-  private func arrive() {
-    arriving -= 1
-    guard arriving == 0 else { return }
-    arrived.open()
-    arrived = Latch()
-  }
+  public func expect() -> Arrival { arrivals.expect() }
 
   /// Fetches a repository and returns a bare one that is as it, for this session only.
   ///
@@ -242,7 +209,7 @@ public final class Mirrors {
     let profileGate = profileGates[mirror.profile] ?? Semaphore(permits: Self.processLimitPerProfile)
     profileGates[mirror.profile] = profileGate
     while !mirror.wishes.isEmpty {
-      await gather()
+      await arrivals.gather()
       await profileGate.withPermit {
         await gate.withPermit {
           await update(mirror)
@@ -252,17 +219,6 @@ public final class Mirrors {
     }
     mirrors[mirror.files.path] = nil
     if !isClosed, lastSweep.map({ Loop.now - $0 > bounds.sweepInterval }) ?? false { await dropUnused() }
-  }
-
-  /// Returns when no session is on its way, so that a crowd that comes at once shares one fetch. Where none is, at once.
-  private func gather() async {
-    let end = Loop.now + Self.arrivalPatience
-    while arriving > 0, Loop.now < end {
-      let latch = arrived
-      let patience = Timer(at: end) { latch.open() }
-      await latch.wait()
-      patience.cancel()
-    }
   }
 
   private func update(_ mirror: Mirror) async {
@@ -381,10 +337,14 @@ public final class Mirrors {
 
   /// Whether the packs of the mirror have something that the remote does not show any more. What was pushed by mistake
   /// and taken back must be in no later session.
-  private func hasDropped(_ tips: [String]?, _ directory: String) async throws(MirrorFailure) -> Bool {
+  private func hasDropped(
+    _ tips: [String]?, _ directory: String, _ mirror: Mirror
+  ) async throws(MirrorFailure) -> Bool {
     guard let tips, tips.count <= Self.movedLimit else { return true }
     guard !tips.isEmpty else { return false }
-    let result = try await run(git.unreachable(directory, from: tips), environment) { _ in }
+    let result = try await run(git.unreachable(directory, from: tips), environment) {
+      mirror.fetching = $0
+    }
     return !result.succeeded || !result.standardOutput.isEmpty
   }
 
@@ -403,7 +363,7 @@ public final class Mirrors {
         let result = try await run(git.pack(directory), environment) { mirror.fetching = $0 }
         if let failure = failure(result, nil) { throw failure }
       }
-      if try await hasDropped(tips, directory) {
+      if try await hasDropped(tips, directory, mirror) {
         let result = try await run(git.consolidate(directory), environment) { mirror.fetching = $0 }
         if let failure = failure(result, nil) { throw failure }
       }
@@ -475,24 +435,8 @@ public final class Mirrors {
     }
   }
 
-  // MARK: From the start to the end of a daemon
-
-  /// Removes what earlier daemons of this instance have left, but for what sessions that go on still need.
-  ///
-  /// Returns when it is known what that is; removing goes on beside everything else.
-  public func start(keeping sessions: Set<String>) async {
-    lastSweep = Loop.now
-    let stale = await worker.run { [clonesPath] in
-      let names = (try? MirrorFiles.names(in: clonesPath)) ?? []
-      return names.filter { !sessions.contains($0) }.map { "\(clonesPath)/\($0)" }
-    }
-    Loop.spawn {
-      await self.endOrphans()
-      for path in stale { await self.remove(path) }
-      await self.removeLeftovers()
-      await self.dropUnused()
-    }
-  }
+  /// Whether somebody waits for a mirror, or something is done with it.
+  func isInUse(_ path: String) -> Bool { mirrors[path] != nil }
 
   /// Ends every git, and begins none any more.
   public func close() async {
@@ -503,103 +447,6 @@ public final class Mirrors {
     }
   }
 
-  /// A git that an earlier daemon has left works in a directory that nobody will use.
-  private func endOrphans() async {
-    let orphans = await worker.run { [program = git.executable, mirrorsPath, tag, user = geteuid()] in
-      Process.all(of: user).filter { _, arguments in
-        arguments.first == program
-          && arguments.contains { $0.contains("\(mirrorsPath)/") && !$0.contains("-\(tag)-") }
-      }
-    }
-    for (pid, arguments) in orphans {
-      // Held first and looked at again: the number may have become another's.
-      guard let process = try? Process(pid: pid, needsStatus: false) else { continue }
-      if Process.arguments(of: pid) == arguments {
-        // It leads a group of its own, and what it has started for the network has its token. The number stays the
-        // group's while any of them lives.
-        _ = kill(-pid, SIGKILL)
-        onEvent?(.orphanEnded(pid: pid))
-        let patience = Timer(after: Self.killPatience) { process.close() }
-        await process.wait()
-        patience.cancel()
-      }
-      process.close()
-    }
-  }
-
-  /// What a git was making, or a removal had not finished, when its daemon died.
-  private func removeLeftovers() async {
-    let leftovers = await worker.run { [mirrorsPath, tag] in
-      Self.directories(in: mirrorsPath).flatMap { profile in
-        Self.directories(in: profile).flatMap { path in
-          Self.isMirror(path) ? Self.directories(in: path) : [path]
-        }
-      }.filter { path in
-        let name = path.split(separator: "/").last ?? ""
-        return (name.hasPrefix("incoming-") || name.hasPrefix("removed-")) && !name.contains("-\(tag)-")
-      }
-    }
-    for path in leftovers { await remove(path) }
-  }
-
-  /// Drops mirrors that nobody has asked for in a long time, and those beyond the number that a profile may have.
-  private func dropUnused() async {
-    lastSweep = Loop.now
-    let oldest = Loop.wallClock - maxAge
-    let unused = await worker.run { [mirrorsPath] in
-      Self.directories(in: mirrorsPath).flatMap { profile in
-        let mirrors = Self.directories(in: profile).filter(Self.isMirror)
-          .map { (path: $0, used: Self.lastUse(of: $0)) }.sorted { $0.used > $1.used }
-        return mirrors.enumerated().filter { $0.element.used < oldest || $0.offset >= Self.countLimit }
-          .map(\.element.path)
-      }
-    }
-    var dropped = 0
-    // What is being asked for now has been asked for. Should it be asked for in the next moment, its first job comes
-    // after this one, and finds nothing.
-    for path in unused where mirrors[path] == nil {
-      let old = "\(path.prefix(upTo: path.lastIndex(of: "/") ?? path.endIndex))/removed-\(tag)-\(made)"
-      made += 1
-      guard await worker.run({ rename(path, old) == 0 }) else { continue }
-      suspects.remove(path)
-      await remove(old)
-      dropped += 1
-    }
-    if dropped > 0 { onEvent?(.dropped(count: dropped)) }
-  }
-
-  /// Removes a tree in steps, so that other work of the worker has its turn.
-  private func remove(_ path: String) async {
-    do throws(SystemError) {
-      while try await worker.run({ () throws(SystemError) in
-        try MirrorFiles.remove(path, entries: Self.removalStep)
-      }) == false {}
-    } catch {
-      onEvent?(.notRemoved(reason: "\(error)"))
-    }
-  }
-
-  /// The directories in a directory, no links.
-  private nonisolated static func directories(in path: String) -> [String] {
-    let names = (try? MirrorFiles.names(in: path)) ?? []
-    return names.map { "\(path)/\($0)" }.filter { path in
-      var status = stat()
-      return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-    }
-  }
-
-  /// Whether a directory is named like a mirror.
-  private nonisolated static func isMirror(_ path: String) -> Bool {
-    let name = path.split(separator: "/").last ?? ""
-    return name.utf8.count == 32 && name.allSatisfy { $0.isHexDigit && !$0.isUppercase }
-  }
-
-  /// When git was last asked to bring a mirror up to date: that makes a directory in it.
-  private nonisolated static func lastUse(of mirror: String) -> Timestamp {
-    var status = stat()
-    guard lstat(mirror, &status) == 0 else { return Timestamp(secondsSinceEpoch: 0) }
-    return Timestamp(secondsSinceEpoch: Int64(status.st_mtim.tv_sec))
-  }
 }
 
 /// A number in hex digits, as many as its type has.
