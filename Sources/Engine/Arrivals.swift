@@ -6,12 +6,13 @@ public import Reactor
 @Loop
 public final class Arrivals {
   /// How long a fetch may be put off for sessions that are on their way, and for each of them.
-  private static let patience: Duration = .seconds(2)
-
+  private let patience: Duration
   private var count = 0
   private var none = Latch()
 
-  init() {}
+  init(patience: Duration) {
+    self.patience = patience
+  }
 
   /// One that is on its way.
   @Loop public final class Arrival {
@@ -21,7 +22,7 @@ public final class Arrivals {
     fileprivate init(_ arrivals: Arrivals) {
       self.arrivals = arrivals
       arrivals.count += 1
-      patience = Timer(after: Arrivals.patience) { self.end() }
+      patience = Timer(after: arrivals.patience) { self.end() }
     }
 
     /// It has asked, or will not. Telling it again does nothing.
@@ -45,7 +46,7 @@ public final class Arrivals {
 
   /// Returns when none is on its way. Where none is, at once.
   func gather() async {
-    let end = Loop.now + Self.patience
+    let end = Loop.now + patience
     while count > 0, Loop.now < end {
       let latch = none
       let timer = Timer(at: end) { latch.open() }

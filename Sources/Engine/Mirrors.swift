@@ -61,6 +61,8 @@ public final class Mirrors {
     public var mostPacks = 256
     /// How often unused mirrors are looked for at most.
     public var sweepInterval: Duration = .seconds(3600)
+    /// How long a fetch is put off at most for sessions that are on their way.
+    public var arrival: Duration = .seconds(2)
 
     /// The bounds of a daemon.
     public init() {}
@@ -117,7 +119,7 @@ public final class Mirrors {
   /// In the names of what this process makes, so that it is told from what an earlier one left.
   let tag = hex(UInt64.random(in: .min ... .max))
   var made = 0
-  private let arrivals = Arrivals()
+  private let arrivals: Arrivals
   /// Told what happens.
   public var onEvent: (@Loop (MirrorEvent) -> Void)?
 
@@ -136,6 +138,7 @@ public final class Mirrors {
     self.environment = Git.environment(from: environment)
     self.worker = worker
     self.bounds = bounds
+    arrivals = Arrivals(patience: bounds.arrival)
     self.maxAge = maxAge
     mirrorsPath = "\(root)/mirrors/\(daemon)"
     clonesPath = "\(root)/clones/\(daemon)"
