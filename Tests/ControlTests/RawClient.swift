@@ -100,7 +100,7 @@ final class Fixture {
 
   /// - Parameter answer: nil for one that knows the list of no sessions only.
   init(
-    owner: UInt32 = geteuid(), patience: Duration = RawClient.patience,
+    owner: UInt32 = geteuid(), patience: Duration = .seconds(3600),
     answer: (@Loop (Connection, Request) async -> Void)? = nil
   ) throws {
     server = try Server(

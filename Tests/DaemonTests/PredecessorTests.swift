@@ -36,7 +36,7 @@ struct PredecessorTests {
     let child = try Child(
       Command(
         executable: "/bin/sh", arguments: ["-c", script, scratch.path], environment: [],
-        deadline: .seconds(60)))
+        deadline: .seconds(3600)))
     _ = try contents(of: "\(scratch.path)/ready")
     let pid = try #require(Int32(try contents(of: path).dropLast()))
     #expect(Predecessor.holder(of: path) == pid)
