@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -229,4 +231,10 @@ int agentd_processors(void) {
     return -errno;
   }
   return CPU_COUNT_S(sizeof sets, sets);
+}
+
+int agentd_is_in_memory(const char *path) {
+  struct statfs system;
+  if (statfs(path, &system) != 0) return 0;
+  return system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
 }

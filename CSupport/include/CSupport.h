@@ -76,6 +76,9 @@ int agentd_pidfd_exit(int pidfd, int *wait_status);
 // Asks the scheduler for short turns soon after each wake-up, instead of long ones (Linux 6.12 and later; else nothing
 // happens). For the calling thread only: what it starts does not inherit it.
 void agentd_prefer_short_turns(void);
+
+// Whether what is below a path is never on a disk: 1 for a tmpfs or a ramfs, 0 for others and for what cannot be asked.
+int agentd_is_in_memory(const char *path);
 // Names the calling thread, at most 15 bytes, for ps and gdb.
 void agentd_thread_name(const char *name);
 

@@ -7,7 +7,7 @@ internal import Time
 
 /// Holds a session's FIFO, its report, the process ids that podman writes, and its facts, which go last.
 ///
-/// Its calls touch the file system: they belong on the worker.
+/// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`.
 public struct PrivateDirectory: Sendable {
   /// Files in it that are looked at when it is removed. More are not ours.
   private static let entryLimit = 64

@@ -59,6 +59,8 @@ public final class Session {
   var holdsEnvelope = false
   /// Whether its container was seen to have ended.
   var isOver = false
+  /// Whether nobody writes into its record any more: all processes of its container have ended, and so has conmon.
+  var isQuiet = false
   /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
   public internal(set) var canBeLeft = false {
     didSet { if canBeLeft { onReleased?() } }
@@ -288,7 +290,9 @@ public final class Session {
   /// Puts the facts, and that it takes this step, where the next daemon finds them.
   func keep(_ step: Facts.Step) async throws(SystemError) {
     facts.step = step
-    try await host.worker.run { [directory, facts] () throws(SystemError) in try directory.write(facts) }
+    try await host.onRuntimeDirectory { [directory, facts] () throws(SystemError) in
+      try directory.write(facts)
+    }
   }
 
   /// Goes on to the next step, and notes when.

@@ -29,6 +29,7 @@ public final class SessionHost {
   let sealCommand: [String]
   /// Receives the events of sessions.
   let log: Logger
+  private let isRuntimeInMemory: Bool
 
   /// All of them.
   public init(
@@ -46,6 +47,16 @@ public final class SessionHost {
     self.auditRoot = auditRoot
     self.sealCommand = sealCommand
     self.log = log
+    isRuntimeInMemory = MemoryFileSystem.holds(runtimeDirectory)
+  }
+
+  /// Does what touches a private directory: at once where the runtime directory is in memory, as it should be, and on the
+  /// worker where that is on a disk. On the worker it would wait behind the syncs of other sessions' records.
+  func onRuntimeDirectory<Value: Sendable, Failure: Error>(
+    _ body: @escaping @Sendable () throws(Failure) -> Value
+  ) async throws(Failure) -> Value {
+    guard isRuntimeInMemory else { return try await worker.run(body) }
+    return try body()
   }
 
   /// Releases what it holds. No session may live.

@@ -78,7 +78,7 @@ extension Session {
   @inline(never) private func hold() async throws(Interruption) -> HeldContainer {
     Checkpoint.launched.pass()
     enter(.setup)
-    let pids = await host.worker.run { [directory] in directory.processIDs() }
+    let pids = await host.onRuntimeDirectory { [directory] in directory.processIDs() }
     guard pids.container != nil, pids.conmon != nil else {
       throw .failed(
         "The process ids of the container were not written down, so it could not be watched and was not released:"
@@ -121,7 +121,7 @@ extension Session {
   /// Not before it is needed: of many that wait for podman each would hold a descriptor, and each start of a process is
   /// slower for every descriptor that there is.
   @inline(never) private func openEnvelope() async throws(SystemError) {
-    let raw = try await host.worker.run { [directory] () throws(SystemError) in
+    let raw = try await host.onRuntimeDirectory { [directory] () throws(SystemError) in
       try directory.openEnvelope().release()
     }
     envelope = try Stream(Descriptor(owning: raw), .write)

@@ -70,6 +70,8 @@ extension Session {
       let patience = Timer(after: Self.conmonPatience) { conmon.close() }
       await conmon.wait()
       patience.cancel()
+      // With its init all of a container's processes end. A conmon that ran out of patience may still write.
+      isQuiet = end != .unwatched && conmon.isEnding
     }
     return await judge(held.process?.status, end)
   }

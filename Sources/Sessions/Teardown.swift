@@ -16,18 +16,30 @@ extension Session {
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
   @inline(never) func leave(_ conclusion: Conclusion) async -> [String] {
-    if let problem = await tearDown() { return [problem] }
-    // An earlier daemon may have come as far as here.
-    if await host.worker.run({ [record] in record.standing }) != .complete {
+    // What is quiet is sealed while podman removes the container. All else waits until nobody can write into it.
+    let sealed = isQuiet ? Loop.spawn { await self.sealTree() } : nil
+    if let problem = await tearDown() {
+      _ = await sealed?.value
+      return [problem]
+    }
+    if await !isComplete() {
       enter(.seal)
-      if let problem = await seal(conclusion) { return [problem] }
+      let problem = if let sealed { await sealed.value } else { await sealTree() }
+      if let problem { return [incomplete(problem)] }
+      if let problem = await publish(conclusion) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
-      try await host.worker.run { [directory] () throws(SystemError) in try directory.remove() }
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.remove() }
     } catch {
       fail("teardown", "\(error)")
     }
     return []
+  }
+
+  /// Whether an earlier daemon has come as far as to publish the record.
+  private func isComplete() async -> Bool {
+    guard case .ended = beginning else { return false }
+    return await host.worker.run { [record] in record.standing } == .complete
   }
 
   /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
@@ -44,7 +56,7 @@ extension Session {
     Checkpoint.removed.pass()
     await host.mirrors?.release(id.description)
     do throws(SystemError) {
-      try await host.worker.run { [directory] () throws(SystemError) in try directory.empty() }
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.empty() }
     } catch {
       fail("teardown", "\(error)")
       return "The private directory was not removed (\(error)), so the record stays open."
@@ -53,45 +65,59 @@ extension Session {
     return nil
   }
 
-  /// Makes the record read-only, its metadata last.
-  @inline(never) private func seal(_ conclusion: Conclusion) async -> String? {
-    do {
-      try await sealTree()
-      Checkpoint.sealed.pass()
-      metadata.outcome = conclusion.outcome.label
-      metadata.exitCode = conclusion.exitCode
-      metadata.signal = conclusion.signal
-      metadata.error = conclusion.reason
-      metadata.endPhase(at: Loop.wallClock)
+  private func incomplete(_ problem: String) -> String {
+    fail("seal", problem)
+    return "The record is incomplete: \(problem)"
+  }
+
+  /// Makes all of the record read-only but its metadata.
+  ///
+  /// - Returns: why it could not be done.
+  @inline(never) private func sealTree() async -> String? {
+    do throws(AuditError) {
+      var (sealing, isDone) = try await host.worker.run { [record] () throws(AuditError) in
+        let sealing = try Sealing(record: record)
+        return (sealing, try sealing.step(entries: Self.sealStep))
+      }
+      while !isDone {
+        isDone = try await host.worker.run { [sealing] () throws(AuditError) in
+          try sealing.step(entries: Self.sealStep)
+        }
+      }
+    } catch {
+      guard case .foreignOwner = error else { return "\(error)" }
+      if let problem = await sealInUserNamespace() { return problem }
+    }
+    Checkpoint.sealed.pass()
+    return nil
+  }
+
+  /// Under rootless podman the agent's files belong to sub-uids, which only root of the user namespace may change.
+  @inline(never) private func sealInUserNamespace() async -> String? {
+    do throws(EngineError) {
+      let result = try await host.containers.unshare(
+        host.sealCommand + [record.path], deadline: Self.unshareDeadline)
+      guard !result.succeeded else { return nil }
+      let words = LaunchFailure.lastWords(String(decoding: result.standardError, as: UTF8.self))
+      return words.isEmpty ? "sealing in the user namespace ended with \(result.status)" : words
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  /// Gives the record its outcome: it is complete then.
+  @inline(never) private func publish(_ conclusion: Conclusion) async -> String? {
+    metadata.outcome = conclusion.outcome.label
+    metadata.exitCode = conclusion.exitCode
+    metadata.signal = conclusion.signal
+    metadata.error = conclusion.reason
+    metadata.endPhase(at: Loop.wallClock)
+    do throws(AuditError) {
       try await host.worker.run { [record, metadata] () throws(AuditError) in try record.publish(metadata) }
       Checkpoint.published.pass()
       return nil
     } catch {
-      fail("seal", "\(error)")
-      return "The record is incomplete: \(error)"
+      return "\(error)"
     }
-  }
-
-  @inline(never) private func sealTree() async throws {
-    do throws(AuditError) {
-      let sealing = try await host.worker.run { [record] () throws(AuditError) in try Sealing(record: record)
-      }
-      while try await host.worker.run({ () throws(AuditError) in try sealing.step(entries: Self.sealStep) })
-        == false
-      {}
-    } catch {
-      guard case .foreignOwner = error else { throw error }
-      try await sealInUserNamespace()
-    }
-  }
-
-  /// Under rootless podman the agent's files belong to sub-uids, which only root of the user namespace may change.
-  @inline(never) private func sealInUserNamespace() async throws(EngineError) {
-    let result = try await host.containers.unshare(
-      host.sealCommand + [record.path], deadline: Self.unshareDeadline)
-    guard !result.succeeded else { return }
-    let words = LaunchFailure.lastWords(String(decoding: result.standardError, as: UTF8.self))
-    throw EngineError(
-      description: words.isEmpty ? "sealing in the user namespace ended with \(result.status)" : words)
   }
 }
