@@ -5,6 +5,7 @@ public import Time
 
 /// The content of `agentd/session.json`. What is not known is absent; `endTimestamp` and `outcome` are there
 /// only in a finished record.
+@dynamicMemberLookup
 public struct Metadata: Codable, Sendable, Equatable {
   /// The version of this form.
   public static let currentSchemaVersion = 1
@@ -25,82 +26,120 @@ public struct Metadata: Codable, Sendable, Equatable {
       self.endTimestamp = endTimestamp
     }
 
-    private enum CodingKeys: String, CodingKey {
+    fileprivate enum CodingKeys: String, CodingKey {
       case name
       case startTimestamp = "start_timestamp"
       case endTimestamp = "end_timestamp"
     }
   }
 
-  /// The version of the form that this value was written in.
-  public private(set) var schemaVersion = Metadata.currentSchemaVersion
-  /// 16 hex digits; also the name of the record's directory.
-  public var sessionID: String
-  /// The 8 hex digits of the daemon that the session is of; absent in records of builds that did not write them.
-  public var daemonID: String?
-  /// The profile's name; also the name of the directory above.
-  public var profile: String
-  /// The repository that was cloned, without any credential.
-  public var repoURL: String
-  /// The work unit, where the invocation had one.
-  public var workUnit: String?
-  /// The occurrence of the profile's schedule that began it; absent when somebody asked by hand.
-  public var scheduledFor: Timestamp?
-  /// When the session was taken in.
-  public var startTimestamp: Timestamp
-  /// The image reference of the profile.
-  public var image: String
-  /// The digest of the image that ran.
-  public var imageDigest: String?
-  /// The commit that was cloned.
-  public var commit: String?
-  /// What the session did, in order.
-  public var phases: [Phase]
-  /// When the session was over.
-  public var endTimestamp: Timestamp?
-  /// The outcome's label.
-  public var outcome: String?
-  /// The exit code of the session's command, where it exited.
-  public var exitCode: Int32?
-  /// The signal that ended the session's command, where one did.
-  public var signal: Int32?
-  /// One plain sentence, where the session failed before its command had an outcome.
-  public var error: String?
+  /// What is known when the session is accepted, and never changes.
+  public struct Origin: Codable, Sendable, Equatable {
+    /// The version of the form that this value was written in.
+    public let schemaVersion: Int
+    /// 16 hex digits; also the name of the record's directory.
+    public let sessionID: String
+    /// The 8 hex digits of the daemon that the session is of; absent in records of builds that did not write them.
+    public let daemonID: String?
+    /// The profile's name; also the name of the directory above.
+    public let profile: String
+    /// The repository that was cloned, without any credential.
+    public let repoURL: String
+    /// The work unit, where the invocation had one.
+    public let workUnit: String?
+    /// The occurrence of the profile's schedule that began it; absent when somebody asked by hand.
+    public let scheduledFor: Timestamp?
+    /// When the session was taken in.
+    public let startTimestamp: Timestamp
+    /// The image reference of the profile.
+    public let image: String
+
+    private enum CodingKeys: String, CodingKey {
+      case schemaVersion = "schema_version"
+      case sessionID = "session_id"
+      case daemonID = "daemon_id"
+      case profile
+      case repoURL = "repo_url"
+      case workUnit = "work_unit"
+      case scheduledFor = "scheduled_for"
+      case startTimestamp = "start_timestamp"
+      case image
+    }
+  }
+
+  /// What becomes known while the session lives.
+  public struct Course: Codable, Sendable, Equatable {
+    /// The digest of the image that ran.
+    public var imageDigest: String?
+    /// The commit that was cloned.
+    public var commit: String?
+    /// What the session did, in order.
+    public var phases: [Phase]
+    /// When the session was over.
+    public var endTimestamp: Timestamp?
+    /// The outcome's label.
+    public var outcome: String?
+    /// The exit code of the session's command, where it exited.
+    public var exitCode: Int32?
+    /// The signal that ended the session's command, where one did.
+    public var signal: Int32?
+    /// One plain sentence, where the session failed before its command had an outcome.
+    public var error: String?
+
+    private enum CodingKeys: String, CodingKey {
+      case imageDigest = "image_digest"
+      case commit
+      case phases
+      case endTimestamp = "end_timestamp"
+      case outcome
+      case exitCode = "exit_code"
+      case signal
+      case error
+    }
+  }
+
+  /// What never changes.
+  public let origin: Origin
+  /// What does.
+  public var course: Course
 
   /// The metadata of a session that starts; what comes later is assigned later.
   public init(
     sessionID: String, daemonID: String? = nil, profile: String, repoURL: String, workUnit: String? = nil,
     scheduledFor: Timestamp? = nil, startTimestamp: Timestamp, image: String, phases: [Phase] = []
   ) {
-    self.sessionID = sessionID
-    self.daemonID = daemonID
-    self.profile = profile
-    self.repoURL = repoURL
-    self.workUnit = workUnit
-    self.scheduledFor = scheduledFor
-    self.startTimestamp = startTimestamp
-    self.image = image
-    self.phases = phases
+    origin = Origin(
+      schemaVersion: Self.currentSchemaVersion, sessionID: sessionID, daemonID: daemonID, profile: profile,
+      repoURL: repoURL, workUnit: workUnit, scheduledFor: scheduledFor, startTimestamp: startTimestamp,
+      image: image)
+    course = Course(phases: phases)
   }
 
-  private enum CodingKeys: String, CodingKey {
-    case schemaVersion = "schema_version"
-    case sessionID = "session_id"
-    case daemonID = "daemon_id"
-    case profile
-    case repoURL = "repo_url"
-    case workUnit = "work_unit"
-    case scheduledFor = "scheduled_for"
-    case startTimestamp = "start_timestamp"
-    case image
-    case imageDigest = "image_digest"
-    case commit
-    case phases
-    case endTimestamp = "end_timestamp"
-    case outcome
-    case exitCode = "exit_code"
-    case signal
-    case error
+  /// Both parts, which may have been kept apart.
+  public init(_ origin: Origin, _ course: Course) {
+    self.origin = origin
+    self.course = course
+  }
+
+  /// A part of what never changes.
+  public subscript<Value>(dynamicMember part: KeyPath<Origin, Value>) -> Value { origin[keyPath: part] }
+
+  /// A part of what does.
+  public subscript<Value>(dynamicMember part: WritableKeyPath<Course, Value>) -> Value {
+    get { course[keyPath: part] }
+    set { course[keyPath: part] = newValue }
+  }
+
+  /// Reads both parts from one object.
+  public init(from decoder: any Decoder) throws {
+    origin = try Origin(from: decoder)
+    course = try Course(from: decoder)
+  }
+
+  /// Writes both parts into one object.
+  public func encode(to encoder: any Encoder) throws {
+    try origin.encode(to: encoder)
+    try course.encode(to: encoder)
   }
 
   /// The bytes of the file: sorted keys, one to a line, a newline at the end.
@@ -108,5 +147,19 @@ public struct Metadata: Codable, Sendable, Equatable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     return [UInt8](try encoder.encode(self)) + [UInt8(ascii: "\n")]
+  }
+}
+
+extension KeyedEncodingContainer {
+  /// Writes the phases as their own code would. Synthesized code takes this one, which makes no encoder for each phase and
+  /// each moment of it: they were most of what a record costs.
+  fileprivate mutating func encode(_ phases: [Metadata.Phase], forKey key: Key) throws {
+    var list = nestedUnkeyedContainer(forKey: key)
+    for phase in phases {
+      var object = list.nestedContainer(keyedBy: Metadata.Phase.CodingKeys.self)
+      try object.encode(phase.name, forKey: .name)
+      try object.encode(phase.startTimestamp, forKey: .startTimestamp)
+      try object.encodeIfPresent(phase.endTimestamp, forKey: .endTimestamp)
+    }
   }
 }

@@ -6,13 +6,13 @@ extension Metadata {
   /// Ends the phase that lasts, if one does, and begins another. A name may come again.
   public mutating func beginPhase(_ name: String, at moment: Timestamp) {
     endPhase(at: moment)
-    phases.append(Phase(name: name, startTimestamp: moment))
+    course.phases.append(Phase(name: name, startTimestamp: moment))
   }
 
   /// Ends the phase that lasts, if one does; not before its beginning, whatever was done to the clock.
   public mutating func endPhase(at moment: Timestamp) {
-    guard let last = phases.indices.last, phases[last].endTimestamp == nil else { return }
-    phases[last].endTimestamp = max(moment, phases[last].startTimestamp)
+    guard let last = course.phases.indices.last, course.phases[last].endTimestamp == nil else { return }
+    course.phases[last].endTimestamp = max(moment, course.phases[last].startTimestamp)
   }
 
   /// How long the session spent in each phase, those of one name together, in the order in which they first came.
@@ -20,7 +20,7 @@ extension Metadata {
   /// - Parameter now: the end of a phase that still lasts; without it, such a phase is not counted.
   public func phaseTimes(until now: Timestamp? = nil) -> [(name: String, time: Duration)] {
     var times: [(name: String, time: Duration)] = []
-    for phase in phases {
+    for phase in course.phases {
       guard let end = phase.endTimestamp ?? now else { continue }
       let time = max(.zero, end - phase.startTimestamp)
       if let known = times.firstIndex(where: { $0.name == phase.name }) {
@@ -33,10 +33,11 @@ extension Metadata {
   }
 
   /// From the start of the session to the last moment that is known of it: for a complete record, to its publishing.
-  public var duration: Duration { max(.zero, lastTimestamp - startTimestamp) }
+  public var duration: Duration { max(.zero, lastTimestamp - origin.startTimestamp) }
 
   /// The last moment that is known of the session.
   private var lastTimestamp: Timestamp {
-    phases.last?.endTimestamp ?? endTimestamp ?? phases.last?.startTimestamp ?? startTimestamp
+    course.phases.last?.endTimestamp ?? course.endTimestamp ?? course.phases.last?.startTimestamp
+      ?? origin.startTimestamp
   }
 }

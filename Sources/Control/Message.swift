@@ -184,21 +184,33 @@ public struct DescribedSession: Codable, Sendable, Equatable {
 
 /// The frame around each message: who speaks, and which language.
 struct Frame<Body: Codable>: Codable {
-  var `protocol`: Int
-  var build: String
-  var body: Body
+  let `protocol`: Int
+  let build: String
+  /// nil when it was read and this build does not know it.
+  let body: Body?
 
   init(_ body: Body) {
     self.protocol = Build.protocolVersion
     self.build = Build.version
     self.body = body
   }
-}
 
-/// The part of a frame that every build, past and future, reads.
-private struct Greeting: Codable {
-  var `protocol`: Int
-  var build: String
+  /// Reads protocol and build, which every frame has, past and future, and the body where it is of this build: what
+  /// another one says is not looked at.
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    self.protocol = try container.decode(Int.self, forKey: .protocol)
+    self.build = try container.decode(String.self, forKey: .build)
+    let isOwn = Self.isOwn(self.protocol, build)
+    body = isOwn ? try? container.decode(Body.self, forKey: .body) : nil
+  }
+
+  /// Whether this build has written it.
+  var isOwn: Bool { Self.isOwn(self.protocol, build) }
+
+  private static func isOwn(_ number: Int, _ build: String) -> Bool {
+    number == Build.protocolVersion && build == Build.version
+  }
 }
 
 /// A line that is no message of this build. One sentence for the other side.
@@ -237,7 +249,7 @@ func encodeLine<Body: Message>(_ body: Body) -> [UInt8] {
 private func codedLine<Body: Message>(_ body: Body) -> [UInt8] {
   let encoder = JSONEncoder()
   // One message has one line, whichever process wrote it.
-  encoder.outputFormatting = .sortedKeys
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
   // The messages are plain values of strings and numbers: there is nothing in them that JSON cannot hold.
   guard let data = try? encoder.encode(Frame(body)) else {
     preconditionFailure("a message cannot be encoded")
@@ -253,21 +265,20 @@ func decodeLine<Body: Message>(_ line: [UInt8], as type: Body.Type, from peer: S
   for (message, known) in Body.constants where known.count == line.count + 1 && known.starts(with: line) {
     return message
   }
-  let data = Data(line)
-  guard let greeting = try? JSONDecoder().decode(Greeting.self, from: data) else {
+  guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: Data(line)) else {
     throw FrameError(sentence: "The \(peer) sent something that is not a message of agentd.")
   }
-  guard greeting.protocol == Build.protocolVersion, greeting.build == Build.version else {
+  guard frame.isOwn else {
     // Cut by scalars: one character of Swift's may hold any number of them.
-    let build = greeting.build.unicodeScalars.prefix(40)
+    let build = frame.build.unicodeScalars.prefix(40)
     let name = build.allSatisfy({ (" "..."~").contains($0) }) ? String(build) : "?"
     throw FrameError(
-      sentence: "The \(peer) is another build of agentd (\(name), protocol \(greeting.protocol); this one is "
+      sentence: "The \(peer) is another build of agentd (\(name), protocol \(frame.protocol); this one is "
         + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary.",
       isOtherBuild: true)
   }
-  guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: data) else {
+  guard let body = frame.body else {
     throw FrameError(sentence: "The \(peer) sent a message that this build of agentd does not know.")
   }
-  return frame.body
+  return body
 }

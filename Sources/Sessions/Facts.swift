@@ -5,14 +5,16 @@ internal import FoundationEssentials
 internal import Profiles
 internal import Reactor
 
-/// The content of `facts.json` in a session's private directory.
+/// The content of `facts.jsonl` in a session's private directory: a line with what never changes, and then a line for each
+/// step, with all that does. The last whole line holds.
 ///
 /// Each step is on disk before the session takes it, so what the file says has at least been tried, and what comes
 /// after it has not. Names and sources of credentials are in it, their values never.
-struct Facts: Codable, Sendable, Equatable {
+@dynamicMemberLookup
+struct Facts: Sendable, Equatable {
   /// The version of this form. Facts of another one cannot be read.
-  static let currentVersion = 1
-  /// The largest file that is read. A profile comes from a configuration file, which is smaller.
+  static let currentVersion = 2
+  /// The largest file that is read or appended to, in bytes. A profile comes from a configuration file, which is smaller.
   static let sizeLimit = 1 << 22
 
   /// How far the session has come at least.
@@ -61,70 +63,89 @@ struct Facts: Codable, Sendable, Equatable {
     let repositoryCache: Bool?
   }
 
-  let version: Int
-  var step: Step
-  /// nil when only the record tells of the session.
-  let profile: Environment?
-  let containerName: String
-  /// The record's directory.
-  let record: String
-  /// The run of the machine in which the moments below mean something.
-  let bootID: String
-  /// When the session was accepted, in nanoseconds of the monotonic clock.
-  let acceptedNanoseconds: UInt64
-  /// How long it may run once it is released.
-  let timeoutNanoseconds: UInt64?
-  /// When that is over, in nanoseconds of the monotonic clock; from `released` on.
-  var deadlineNanoseconds: UInt64?
-  /// Why its container was told to end; nil when it was not.
-  var requestedEnd: RequestedEnd?
-  /// Whether a part of the envelope still waits in the daemon, because it is more than the pipe holds: it goes with the
-  /// daemon. nil when none does.
-  var isPartlyReleased: Bool?
-  /// How it ended; from `ended` on.
-  var ending: Ending?
-  /// What its record will say, as far as it is known.
-  var metadata: Metadata
+  /// What never changes.
+  struct Origin: Codable, Sendable, Equatable {
+    let version: Int
+    /// nil when only the record tells of the session.
+    let profile: Environment?
+    let containerName: String
+    /// The record's directory.
+    let record: String
+    /// The run of the machine in which the moments below mean something.
+    let bootID: String
+    /// When the session was accepted, in nanoseconds of the monotonic clock.
+    let acceptedNanoseconds: UInt64
+    /// How long it may run once it is released.
+    let timeoutNanoseconds: UInt64?
+    /// What its record says from the beginning.
+    let metadata: Metadata.Origin
+  }
+
+  /// What does change: written whole with each step, so that no step can forget something.
+  struct Progress: Codable, Sendable, Equatable {
+    var step: Step
+    /// When its time is over, in nanoseconds of the monotonic clock; from `released` on.
+    var deadlineNanoseconds: UInt64?
+    /// Why its container was told to end; nil when it was not.
+    var requestedEnd: RequestedEnd?
+    /// Whether a part of the envelope still waits in the daemon, because it is more than the pipe holds: it goes with the
+    /// daemon. nil when none does.
+    var isPartlyReleased: Bool?
+    /// How it ended; from `ended` on.
+    var ending: Ending?
+    /// What its record will say, as far as it is known.
+    var metadata: Metadata.Course
+  }
+
+  let origin: Origin
+  var progress: Progress
 
   /// The facts of a session that was just accepted.
   init(
     _ invocation: Invocation, _ step: Step = .prepared, containerName: String, record: String,
     accepted: Instant, metadata: Metadata
   ) {
-    version = Self.currentVersion
-    self.step = step
-    profile = Environment(invocation.profile)
-    self.containerName = containerName
-    self.record = record
-    bootID = Boot.id
-    acceptedNanoseconds = accepted.nanoseconds
-    timeoutNanoseconds = invocation.timeout?.wholeNanoseconds
-    self.metadata = metadata
+    origin = Origin(
+      version: Self.currentVersion, profile: Environment(invocation.profile), containerName: containerName,
+      record: record, bootID: Boot.id, acceptedNanoseconds: accepted.nanoseconds,
+      timeoutNanoseconds: invocation.timeout?.wholeNanoseconds, metadata: metadata.origin)
+    progress = Progress(step: step, metadata: metadata.course)
   }
 
   /// What a record tells of a session whose facts are lost.
   init(_ metadata: Metadata, containerName: String, record: String, accepted: Instant) {
-    version = Self.currentVersion
-    step = .prepared
-    profile = nil
-    self.containerName = containerName
-    self.record = record
-    bootID = Boot.id
-    acceptedNanoseconds = accepted.nanoseconds
-    timeoutNanoseconds = nil
-    self.metadata = metadata
+    origin = Origin(
+      version: Self.currentVersion, profile: nil, containerName: containerName, record: record,
+      bootID: Boot.id, acceptedNanoseconds: accepted.nanoseconds, timeoutNanoseconds: nil,
+      metadata: metadata.origin)
+    progress = Progress(step: .prepared, metadata: metadata.course)
+  }
+
+  subscript<Value>(dynamicMember part: KeyPath<Origin, Value>) -> Value { origin[keyPath: part] }
+
+  subscript<Value>(dynamicMember part: WritableKeyPath<Progress, Value>) -> Value {
+    get { progress[keyPath: part] }
+    set { progress[keyPath: part] = newValue }
+  }
+
+  /// What its record will say, as far as it is known.
+  var metadata: Metadata {
+    get { Metadata(origin.metadata, progress.metadata) }
+    set { progress.metadata = newValue.course }
   }
 
   /// When the session must have ended; nil when it may take as long as it takes.
-  var deadline: Instant? { deadlineNanoseconds.map { Instant(nanoseconds: $0) } }
+  var deadline: Instant? { progress.deadlineNanoseconds.map { Instant(nanoseconds: $0) } }
 
-  /// Reads a file's content.
+  /// Reads a file's content. What follows its last newline was cut off, by a full disk or the daemon's end: it is of a step
+  /// that was not taken.
   ///
   /// - Throws: why it cannot be read, as a clause.
   init(parsing bytes: [UInt8]) throws(Unreadable) {
     let decoder = JSONDecoder()
+    let lines = bytes[..<Self.wholeLines(of: bytes)].split(separator: Self.newline)
     // The version first: the other keys of another form mean something else.
-    guard let form = try? decoder.decode(Form.self, from: Data(bytes)) else {
+    guard let first = lines.first, let form = try? decoder.decode(Form.self, from: Data(first)) else {
       throw Unreadable(reason: "it is not JSON with a version")
     }
     guard form.version == Self.currentVersion else {
@@ -132,33 +153,73 @@ struct Facts: Codable, Sendable, Equatable {
         reason: "it is of version \(form.version), and this build knows \(Self.currentVersion)")
     }
     do {
-      self = try decoder.decode(Facts.self, from: Data(bytes))
+      origin = try decoder.decode(Origin.self, from: Data(first))
+      // The last and no other: an earlier one would say that less was tried than was.
+      progress = try decoder.decode(Progress.self, from: Data(lines[lines.count - 1]))
     } catch {
       throw Unreadable(reason: "it lacks something")
     }
   }
 
-  /// The bytes of the file.
-  func json() -> [UInt8] {
+  /// How many bytes of a file's content are whole lines.
+  static func wholeLines(of bytes: [UInt8]) -> Int {
+    bytes.lastIndex(of: newline).map { $0 + 1 } ?? 0
+  }
+
+  /// What ends each line, and is nowhere in one.
+  static let newline = UInt8(ascii: "\n")
+
+  /// The bytes of a file that begins with this step.
+  func lines() -> [UInt8] { Self.line(origin) + progressLine() }
+
+  /// The line that is appended for this step.
+  func progressLine() -> [UInt8] { Self.line(progress) }
+
+  private static func line(_ value: some Encodable) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .withoutEscapingSlashes
-    guard let data = try? encoder.encode(self) else {
+    guard let data = try? encoder.encode(value) else {
       preconditionFailure("strings and numbers have a JSON form")
     }
-    return [UInt8](data) + [UInt8(ascii: "\n")]
+    return [UInt8](data) + [newline]
   }
 
   private struct Form: Decodable { let version: Int }
+}
 
+extension Facts.Origin {
   private enum CodingKeys: String, CodingKey {
-    case version, step, profile, record, ending, metadata
+    case version, profile, record, metadata
     case containerName = "container_name"
     case bootID = "boot_id"
     case acceptedNanoseconds = "accepted_ns"
     case timeoutNanoseconds = "timeout_ns"
+  }
+}
+
+extension Facts.Progress {
+  private enum CodingKeys: String, CodingKey {
+    case step, ending, metadata
     case deadlineNanoseconds = "deadline_ns"
     case requestedEnd = "requested_end"
     case isPartlyReleased = "is_partly_released"
+  }
+}
+
+/// Synthesized code takes these, which make no encoder for what is a string or a list.
+extension KeyedEncodingContainer {
+  fileprivate mutating func encode(_ step: Facts.Step, forKey key: Key) throws {
+    try encode(step.rawValue, forKey: key)
+  }
+
+  fileprivate mutating func encode(_ words: [String], forKey key: Key) throws {
+    var list = nestedUnkeyedContainer(forKey: key)
+    for word in words { try list.encode(word) }
+  }
+
+  fileprivate mutating func encode<Element: Encodable>(_ elements: [Element], forKey key: Key) throws {
+    var list = nestedUnkeyedContainer(forKey: key)
+    for element in elements { try list.encode(element) }
   }
 }
 

@@ -14,9 +14,9 @@ public struct PrivateDirectory: Sendable {
   /// The longest report that is read: three lines.
   private static let reportLimit = 4096
 
-  /// What replaces the facts, until it is whole. One name for all: the next write replaces what a killed daemon left.
-  private static let newFactsName = ".facts.json.new"
-  private static let factsName = "facts.json"
+  /// What becomes the facts once it is whole. One name for all: the next one replaces what a killed daemon left.
+  private static let newFactsName = ".facts.jsonl.new"
+  private static let factsName = "facts.jsonl"
 
   /// Its absolute path.
   public let path: String
@@ -28,6 +28,7 @@ public struct PrivateDirectory: Sendable {
   public var conmonPidPath: String { "\(path)/conmon.pid" }
   /// Where podman writes the process id of the container's init.
   public var containerPidPath: String { "\(path)/container.pid" }
+  private var factsPath: String { "\(path)/\(Self.factsName)" }
 
   /// Names the directory of a session. Nothing is made.
   public init(runtimeDirectory: String, session: SessionID) { path = "\(runtimeDirectory)/\(session)" }
@@ -57,7 +58,7 @@ public struct PrivateDirectory: Sendable {
     try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
     let report = open(reportPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     _ = Descriptor(owning: try check("open \(reportPath)", report))
-    try write(facts)
+    try replace(facts)
   }
 
   /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
@@ -69,9 +70,58 @@ public struct PrivateDirectory: Sendable {
 
   // MARK: Facts
 
-  /// Replaces the facts: whoever reads them finds the old ones or the new ones, whole. The directory is made where it
-  /// was lost. Not waited for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends sessions.
+  /// Adds a step to the facts: whoever reads them finds it whole, or what they said before. Where the file was lost it is
+  /// made, and the directory too. Not waited for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends
+  /// sessions.
+  ///
+  /// Safe to repeat when it has thrown.
   func write(_ facts: Facts) throws(SystemError) {
+    // Of what only a record tells there are no facts, or none that can be read.
+    guard facts.profile != nil, try append(facts.progressLine()) else { return try replace(facts) }
+  }
+
+  /// Appends a line. It counts from the moment that its newline, its last byte, is there.
+  ///
+  /// - Returns: whether there is a file that it could be appended to.
+  private func append(_ line: [UInt8]) throws(SystemError) -> Bool {
+    let raw = open(factsPath, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
+    guard raw >= 0 || errno != ENOENT else { return false }
+    let file = Descriptor(owning: try check("open \(factsPath)", raw))
+    let length = try cutToWholeLines(file)
+    guard length > 0 else { return false }
+    guard length + line.count <= Facts.sizeLimit else {
+      throw SystemError("write \(factsPath)", .fileTooLarge)
+    }
+    try write(line, to: file, at: factsPath)
+    return true
+  }
+
+  /// Removes what a write has left that was cut short, so that nothing is ever glued to it.
+  ///
+  /// - Returns: the length of the file then.
+  private func cutToWholeLines(_ file: borrowing Descriptor) throws(SystemError) -> Int {
+    let length = lseek(file.raw, 0, SEEK_END)
+    var last: UInt8 = 0
+    guard length == 0 || pread(file.raw, &last, 1, length - 1) == 1 else {
+      throw SystemError("read \(factsPath)", Errno(rawValue: errno))
+    }
+    guard length > 0, last != Facts.newline else { return length }
+    lseek(file.raw, 0, SEEK_SET)
+    var bytes: [UInt8] = []
+    do throws(Facts.Unreadable) {
+      bytes = try content(of: file)
+    } catch {
+      throw SystemError("read \(factsPath)", .fileTooLarge)
+    }
+    guard bytes.count == length else { throw SystemError("read \(factsPath)", .ioError) }
+    let whole = Facts.wholeLines(of: bytes)
+    try check("ftruncate \(factsPath)", ftruncate(file.raw, whole))
+    return whole
+  }
+
+  /// Puts other facts in the place of those that there are, by a rename: whoever reads them finds the old ones or the new
+  /// ones, whole. The directory is made where it was lost.
+  private func replace(_ facts: Facts) throws(SystemError) {
     let new = "\(path)/\(Self.newFactsName)"
     var raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
     if raw < 0, errno == ENOENT {
@@ -81,39 +131,45 @@ public struct PrivateDirectory: Sendable {
       raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
     }
     let file = Descriptor(owning: try check("open \(new)", raw))
-    let bytes = facts.json()
+    do throws(SystemError) {
+      try write(facts.lines(), to: file, at: new)
+    } catch {
+      unlink(new)
+      throw error
+    }
+    try check("rename \(new)", rename(new, factsPath))
+  }
+
+  /// Writes all of it, at once where there is room.
+  private func write(_ bytes: [UInt8], to file: borrowing Descriptor, at name: String) throws(SystemError) {
     var written = 0
     while written < bytes.count {
       let count = bytes[written...].withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
-      guard count > 0 else {
-        let error = errno
-        unlink(new)
-        throw SystemError("write \(new)", Errno(rawValue: error))
-      }
+      guard count > 0 else { throw SystemError("write \(name)", Errno(rawValue: errno)) }
       written += count
     }
-    try check("rename \(new)", rename(new, "\(path)/\(Self.factsName)"))
   }
 
   /// The facts as they stand; nil when there are none.
   func facts() throws(Facts.Unreadable) -> Facts? {
-    let name = "\(path)/\(Self.factsName)"
-    let raw = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    let raw = open(factsPath, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard raw >= 0 else {
       guard errno != ENOENT else { return nil }
       throw Facts.Unreadable(reason: "\(Errno(rawValue: errno))")
     }
-    let file = Descriptor(owning: raw)
+    return try Facts(parsing: content(of: Descriptor(owning: raw)))
+  }
+
+  private func content(of file: borrowing Descriptor) throws(Facts.Unreadable) -> [UInt8] {
     var bytes: [UInt8] = []
     while true {
-      let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 14) { buffer, filled in
-        filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+      let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 14) { [raw = file.raw] buffer, filled in
+        filled = max(0, Glibc.read(raw, buffer.baseAddress, buffer.count))
       }
-      guard !chunk.isEmpty else { break }
+      guard !chunk.isEmpty else { return bytes }
       bytes += chunk
       guard bytes.count <= Facts.sizeLimit else { throw Facts.Unreadable(reason: "it is too large") }
     }
-    return try Facts(parsing: bytes)
   }
 
   // MARK: What the container and podman write

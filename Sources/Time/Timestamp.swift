@@ -12,10 +12,10 @@ public struct Timestamp: Sendable, Hashable {
   }
 
   /// RFC 3339 in UTC with milliseconds, `2026-11-23T04:05:06.789Z`. What is finer is cut off, never rounded up.
-  public var rfc3339: String { return text(fractionDigits: 3) + "Z" }
+  public var rfc3339: String { return text(fractionDigits: 3, isUTC: true) }
 
   /// RFC 3339 in UTC with nanoseconds, `2026-11-23T04:05:06.789012345Z`.
-  public var rfc3339Nanoseconds: String { return text(fractionDigits: 9) + "Z" }
+  public var rfc3339Nanoseconds: String { return text(fractionDigits: 9, isUTC: true) }
 
   /// RFC 3339 with an offset from UTC, `2026-11-23T05:05:06+01:00`: with milliseconds when the moment is no whole
   /// second. The text's offset has whole minutes, so the seconds of an odd offset show in its time only.
@@ -27,7 +27,7 @@ public struct Timestamp: Sendable, Hashable {
     guard !overflow else { return rfc3339 }
     let isWhole = nanosecondsSinceEpoch % nanosecondsPerSecond == 0
     let minutes = Int64(abs(offset)) / 60
-    return Timestamp(nanosecondsSinceEpoch: shifted).text(fractionDigits: isWhole ? 0 : 3)
+    return Timestamp(nanosecondsSinceEpoch: shifted).text(fractionDigits: isWhole ? 0 : 3, isUTC: false)
       + (offset < 0 ? "-" : "+") + digits(minutes / 60, 2) + ":" + digits(minutes % 60, 2)
   }
 }
@@ -100,6 +100,19 @@ extension Timestamp: Codable {
   }
 }
 
+extension KeyedEncodingContainer {
+  /// Writes the text form as the string that it is. Synthesized code takes this one, which asks nothing about the type and
+  /// makes no encoder of its own.
+  public mutating func encode(_ value: Timestamp, forKey key: Key) throws {
+    try encode(value.rfc3339, forKey: key)
+  }
+
+  /// Writes the text form where there is a moment.
+  public mutating func encodeIfPresent(_ value: Timestamp?, forKey key: Key) throws {
+    try encodeIfPresent(value?.rfc3339, forKey: key)
+  }
+}
+
 // MARK: - Text
 
 private let nanosecondsPerSecond: Int64 = 1_000_000_000
@@ -108,15 +121,48 @@ private let secondsPerDay: Int64 = 86_400
 private let shape = Array("____-__-__T__:__:__".utf8)
 
 extension Timestamp {
-  private func text(fractionDigits: Int) -> String {
+  /// The longest text, `2026-11-23T04:05:06.789012345Z`.
+  private static let textLimit = 30
+
+  /// Written in place: each event, record and step of a session has some.
+  private func text(fractionDigits: Int, isUTC: Bool) -> String {
     // Floored, so that a moment before the epoch has a fraction that counts forward too.
     let (second, nanosecond) = flooredDivision(nanosecondsSinceEpoch, nanosecondsPerSecond)
     let (day, secondOfDay) = flooredDivision(second, secondsPerDay)
     let date = CivilDate(daysSinceEpoch: day)
-    return digits(date.year, 4) + "-" + digits(date.month, 2) + "-" + digits(date.day, 2)
-      + "T" + digits(secondOfDay / 3600, 2) + ":" + digits(secondOfDay / 60 % 60, 2)
-      + ":" + digits(secondOfDay % 60, 2)
-      + (fractionDigits > 0 ? "." + digits(nanosecond, 9).prefix(fractionDigits) : "")
+    return String(unsafeUninitializedCapacity: Self.textLimit) { buffer in
+      var count = 0
+      func put(_ sign: Unicode.Scalar) {
+        buffer[count] = UInt8(ascii: sign)
+        count += 1
+      }
+      func put(_ value: Int64, _ width: Int) {
+        var rest = value
+        for place in (count..<count + width).reversed() {
+          buffer[place] = UInt8(ascii: "0") + UInt8(rest % 10)
+          rest /= 10
+        }
+        count += width
+      }
+      put(date.year, 4)
+      put("-")
+      put(date.month, 2)
+      put("-")
+      put(date.day, 2)
+      put("T")
+      put(secondOfDay / 3600, 2)
+      put(":")
+      put(secondOfDay / 60 % 60, 2)
+      put(":")
+      put(secondOfDay % 60, 2)
+      if fractionDigits > 0 {
+        put(".")
+        put(nanosecond, 9)
+        count -= 9 - fractionDigits
+      }
+      if isUTC { put("Z") }
+      return count
+    }
   }
 
   /// Reads `YYYY-MM-DDTHH:MM:SS` with at most nine digits of fraction and `Z` or an offset like `+01:00`; nil for

@@ -74,11 +74,10 @@ struct MetadataTests {
   }
 
   private func finishedExample() -> Metadata {
-    var metadata = Metadata.example()
+    var metadata = Metadata.example(workUnit: "issue-42")
     let second: Int64 = 1_000_000_000
     let start = metadata.startTimestamp.nanosecondsSinceEpoch
     let middle = Timestamp(nanosecondsSinceEpoch: start + second)
-    metadata.workUnit = "issue-42"
     metadata.imageDigest = "sha256:00ff"
     metadata.commit = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
     metadata.phases = [

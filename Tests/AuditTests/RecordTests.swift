@@ -59,8 +59,7 @@ struct RecordTests {
     let scratch = try Scratch()
     let record = try scratch.record()
     try write("kept", to: "\(record.runaPath)/file")
-    var other = Metadata.example()
-    other.repoURL = "https://example.org/other.git"
+    let other = Metadata.example(workUnit: "issue-43")
     #expect(throws: AuditError.collision(record: record.path)) {
       try Record.create(auditRoot: scratch.auditRoot, metadata: other)
     }

@@ -253,7 +253,8 @@ private struct SmallDisk {
 
 @Loop private func fillRuntimeDirectory() async throws {
   try SmallDisk.leaveMounts()
-  let fixture = try await ServiceFixture()
+  // Long enough that a repository's name can do the rest; see below.
+  let fixture = try await ServiceFixture(command: String(repeating: "a", count: 1500))
   defer { fixture.scratch.remove() }
   let disk = try SmallDisk(at: "\(fixture.scratch.path)/run")
   fixture.start()
@@ -267,17 +268,34 @@ private struct SmallDisk {
   #expect(entries(of: "\(fixture.configuration.daemon.auditRoot)/worker") == [])
   disk.empty()
 
-  for (verb, reason) in [("image", "so its container was not started"), ("run", "so it was not released")] {
+  // How long the facts are when each step comes to be added.
+  let verbs = ["image", "started", "end"]
+  for verb in verbs {
+    try fixture.on(verb, "cat \"$here\"/run/*/*/facts.jsonl >\"$here/facts_\(verb)\"")
+  }
+  #expect(try await fixture.run(client)?.outcome == "success")
+  for verb in verbs { fixture.clear(verb) }
+  /// A repository with so long a name that the step that is added then is on two pages, of which a full disk has one.
+  func repository(at verb: String) throws -> String {
+    let length = try contents(of: "\(fixture.scratch.path)/facts_\(verb)").utf8.count
+    let page = 4096
+    return "https://example.org/a\(String(repeating: "a", count: page - (length + 40) % page)).git"
+  }
+
+  for (verb, reason) in [
+    ("image", "so its container was not started"), ("started", "so it was not released"),
+  ] {
+    let repository = try repository(at: verb)
     // What stands for podman has written its numbers when the disk is filled.
-    try fixture.on(verb == "run" ? "started" : verb, disk.filling)
-    let session = try #require(await fixture.run(client))
+    try fixture.on(verb, disk.filling)
+    let session = try #require(await fixture.run(client, repository: repository))
     #expect(session.outcome == "error")
     #expect(session.reason?.contains("No space left on device") == true)
     #expect(session.reason?.contains(reason) == true)
     #expect(session.problems == [])
     #expect(Record(path: session.record).standing == .complete)
     #expect(reasons("runner.session_error").last == session.reason)
-    fixture.clear(verb == "run" ? "started" : verb)
+    fixture.clear(verb)
     disk.empty()
   }
 
@@ -290,8 +308,9 @@ private struct SmallDisk {
   disk.empty()
 
   // The end of a session is true where its facts cannot be kept.
+  let repository = try repository(at: "end")
   try fixture.on("end", disk.filling)
-  let ended = try #require(await fixture.run(client, code: 4))
+  let ended = try #require(await fixture.run(client, repository: repository, code: 4))
   #expect(ended.outcome == "nothing_ready")
   #expect(ended.problems == [])
   #expect(ServiceFixture.log["runner.lifecycle_failure"].last?["stage"] == "facts")

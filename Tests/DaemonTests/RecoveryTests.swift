@@ -219,7 +219,7 @@ struct RecoveryTests {
     let ends = try await fixture.recover()
     #expect(ends[Self.one]?.problems.count == 1)
     #expect(record.standing == .open)
-    #expect(exists("\(fixture.directory(Self.one))/facts.json"))
+    #expect(exists("\(fixture.directory(Self.one))/facts.jsonl"))
     #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
     let second = try await fixture.recover()
     #expect(second[Self.one]?.problems == [])
@@ -259,7 +259,7 @@ struct RecoveryTests {
     // Its facts are there and cannot be read.
     let directory = PrivateDirectory(path: fixture.directory(Self.three))
     #expect(mkdir(directory.path, 0o700) == 0)
-    try write("{", to: "\(directory.path)/facts.json")
+    try write("{", to: "\(directory.path)/facts.jsonl")
     try fixture.leaveContainers([(Self.one, "exited", 4, true), (Self.two, "exited", 0, false)])
     let ends = try await fixture.recover()
     #expect(ends.mapValues(\.outcome) == [Self.one: .nothingReady, Self.two: .error, Self.three: .error])
@@ -330,7 +330,7 @@ struct RecoveryTests {
     let failure = await #expect(throws: RecoveryFailure.self) { try await fixture.recover() }
     #expect(
       failure?.description.hasPrefix("Podman does not tell which containers there are (podman ps") == true)
-    #expect(exists("\(fixture.directory(Self.one))/facts.json"))
+    #expect(exists("\(fixture.directory(Self.one))/facts.jsonl"))
   }
 
   @Test("a launch that an earlier daemon left behind is waited for before podman is asked") @Loop

@@ -99,10 +99,12 @@ final class ServiceFixture {
   /// - Parameters:
   ///   - settings: further lines of the `[daemon]` table.
   ///   - others: the names of further profiles, which are like the first.
+  ///   - command: the profiles' command, one word.
   ///   - path: an empty directory; nil for a fresh one.
   ///   - left: the directory of a fixture of another process, whose daemon has gone.
   init(
-    _ settings: String = "", others: [String] = [], at path: String? = nil, takingOver left: String? = nil
+    _ settings: String = "", others: [String] = [], command: String = "true", at path: String? = nil,
+    takingOver left: String? = nil
   ) async throws {
     scratch = (left ?? path).map { Scratch(existing: $0) } ?? Scratch()
     if let left {
@@ -127,7 +129,7 @@ final class ServiceFixture {
       name = "\(name)"
       base_image = "base:1"
       methodology_dir = "method"
-      command = ["true"]
+      command = ["\(command)"]
       repo = "https://example.org/a.git"
       repo_cache = false
       [[profiles.credentials]]
@@ -203,13 +205,13 @@ final class ServiceFixture {
   /// Runs a session whose container ends with this code as soon as it may, and returns how it ended; nil when it was
   /// refused.
   func run(
-    _ client: Client, profile: String = "worker", code: Int = 0
+    _ client: Client, profile: String = "worker", repository: String? = nil, code: Int = 0
   ) async throws -> FinishedSession? {
     // What an earlier one was left that never came to its end.
     var rest = [UInt8](repeating: 0, count: 1 << 12)
     while read(finish.raw, &rest, rest.count) > 0 {}
     try finish(code)
-    try await client.send(Self.request(profile: profile))
+    try await client.send(Self.request(profile: profile, repository: repository))
     while true {
       switch try await client.next() {
       case .accepted: continue
@@ -226,11 +228,12 @@ final class ServiceFixture {
   }
 
   static func request(
-    detach: Bool = false, profile: String = "worker", timeout: UInt64? = nil
+    detach: Bool = false, profile: String = "worker", repository: String? = nil, timeout: UInt64? = nil
   ) -> Request {
     .run(
       invocation: InvocationRequest(
-        profile: profile, repository: nil, workUnit: nil, timeoutMilliseconds: timeout, detach: detach))
+        profile: profile, repository: repository, workUnit: nil, timeoutMilliseconds: timeout, detach: detach)
+    )
   }
 }
 

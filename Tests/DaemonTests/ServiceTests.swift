@@ -281,8 +281,8 @@ private struct LogLine: Decodable {
 @Loop private func failToKeepFacts() async throws {
   let fixture = try await ServiceFixture()
   defer { fixture.scratch.remove() }
-  // What stands for a full disk: the name that the next facts are written under is taken, by a link that leads nowhere.
-  let fill = "for directory in \"$here\"/run/*/*/; do ln -s /nowhere \"$directory/.facts.json.new\"; done\n"
+  // What stands for a full disk: in the place of the facts is a link that leads nowhere.
+  let fill = "for directory in \"$here\"/run/*/*/; do ln -sf /nowhere \"$directory/facts.jsonl\"; done\n"
   try write(fill, to: "\(fixture.scratch.path)/on_image")
   fixture.start()
   let client = try await fixture.connect()

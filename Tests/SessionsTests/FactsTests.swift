@@ -15,10 +15,11 @@ struct FactsTests {
   private let scratch = Scratch()
 
   private var directory: PrivateDirectory { PrivateDirectory(path: "\(scratch.path)/session") }
+  private var path: String { "\(directory.path)/facts.jsonl" }
 
-  private func facts() throws -> Facts {
+  private func facts(command: [String] = ["run", "it"]) throws -> Facts {
     let profile = Profile(
-      name: "worker", baseImage: "base:1", methodologyDirectory: "/m", command: ["run", "it"],
+      name: "worker", baseImage: "base:1", methodologyDirectory: "/m", command: command,
       repositoryTokenSource: "CLONE_TOKEN", mounts: [Mount(source: "/s", target: "/t", readOnly: true)],
       credentials: [Credential(name: "API_KEY", source: "WORKER_KEY")])
     let repository = try RepositoryURL("https://example.org/a.git")
@@ -43,22 +44,144 @@ struct FactsTests {
     var facts = try facts()
     #expect(facts.timeoutNanoseconds == 90_000_000_000)
     #expect(facts.bootID == Boot.id)
+    var lines: [Substring] = []
     for step in Facts.Step.allCases {
       facts.step = step
-      if step == .released { facts.deadlineNanoseconds = 97 }
-      if step == .ended { facts.ending = .setupFailed(code: 6, reason: "it did not") }
+      facts.metadata.beginPhase("\(step)", at: Timestamp(secondsSinceEpoch: 1_795_000_002))
+      if step == .launching { facts.metadata.imageDigest = "sha256:00ff" }
+      if step == .released {
+        facts.deadlineNanoseconds = 97
+        facts.isPartlyReleased = true
+        facts.requestedEnd = .deadline
+        facts.metadata.commit = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+      }
+      if step == .ended {
+        facts.isPartlyReleased = nil
+        facts.ending = .setupFailed(code: 6, reason: "it did\nnot")
+        facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_003)
+        facts.metadata.outcome = "infrastructure_failure"
+        facts.metadata.exitCode = 6
+        facts.metadata.signal = 9
+        facts.metadata.error = "it did\nnot"
+      }
       try directory.write(facts)
       #expect(try directory.facts() == facts)
-      #expect(mode(of: "\(directory.path)/facts.json") == 0o600)
+      #expect(mode(of: path) == 0o600)
+      // A step is one line more, and nothing before it is touched.
+      let text = try contents(of: path)
+      let now = text.split(separator: "\n")
+      #expect(text.hasSuffix("\n"))
+      #expect(now.count == max(2, lines.count + 1))
+      #expect(now.starts(with: lines))
+      lines = now
     }
     #expect(facts.deadline == Instant(nanoseconds: 97))
+  }
+
+  @Test("that were cut anywhere in their last line are those before it, and what comes next is read")
+  func cutLine() throws {
+    defer { scratch.remove() }
+    let first = try facts()
+    try directory.write(first)
+    let before = try contents(of: path)
+    var second = first
+    second.step = .launching
+    try directory.write(second)
+    let after = try contents(of: path)
+    var third = second
+    third.step = .ended
+    third.ending = .exited(code: 4)
+    #expect(after.hasPrefix(before))
+    for length in before.utf8.count..<after.utf8.count {
+      try write(String(after.prefix(length)), to: path)
+      #expect(try directory.facts() == first)
+      try directory.write(third)
+      #expect(try directory.facts() == third)
+      let text = try contents(of: path)
+      #expect(text.hasPrefix(before))
+      #expect(text.split(separator: "\n").count == 3)
+    }
+  }
+
+  @Test("that a full disk cuts short are not written: the step fails, and trying again does it")
+  func shortWrite() async {
+    // A process of its own, because of its limit.
+    await #expect(processExitsWith: .success) {
+      let tests = FactsTests()
+      defer { tests.scratch.remove() }
+      let directory = tests.directory
+      let first = try tests.facts()
+      try directory.write(first)
+      let before = try contents(of: tests.path)
+      var second = first
+      second.step = .launching
+      let line = second.progressLine().count
+      signal(SIGXFSZ, SIG_IGN)
+      for room in 0..<line {
+        // A file that may not grow further takes what still fits, as a full disk does.
+        try limitFiles(to: before.utf8.count + room)
+        let error = #expect(throws: SystemError.self) { try directory.write(second) }
+        #expect(error?.errno == .fileTooLarge)
+        #expect(try contents(of: tests.path).utf8.count == before.utf8.count + room)
+        #expect(try directory.facts() == first)
+      }
+      try limitFiles(to: before.utf8.count + line)
+      try directory.write(second)
+      #expect(try directory.facts() == second)
+      #expect(try contents(of: tests.path).hasPrefix(before))
+    }
+  }
+
+  @Test("do not grow beyond what is read")
+  func sizeLimit() throws {
+    defer { scratch.remove() }
+    let rest = try facts(command: [""]).lines().count
+    let facts = try facts(command: [String(repeating: "x", count: Facts.sizeLimit - rest)])
+    try directory.write(facts)
+    #expect(try contents(of: path).utf8.count == Facts.sizeLimit)
+    var next = facts
+    next.step = .launching
+    let error = #expect(throws: SystemError.self) { try directory.write(next) }
+    #expect(error?.errno == .fileTooLarge)
+    #expect(try directory.facts() == facts)
+  }
+
+  @Test("that were lost, or cannot be read, are written whole")
+  func lost() throws {
+    defer { scratch.remove() }
+    var facts = try facts()
+    try directory.create(facts)
+    #expect(unlink(path) == 0)
+    facts.step = .launching
+    try directory.write(facts)
+    #expect(try directory.facts() == facts)
+    try directory.remove()
+    facts.step = .released
+    try directory.write(facts)
+    #expect(try directory.facts() == facts)
+    // What never was a line is nothing to go on with.
+    for text in ["", "{\"version\""] {
+      try write(text, to: path)
+      try directory.write(facts)
+      #expect(try directory.facts() == facts)
+    }
+    // Only the record tells of it: what is there is of another build, or broken.
+    try write("{\"version\":1}\n", to: path)
+    var told = Facts(
+      facts.metadata, containerName: facts.containerName, record: facts.record,
+      accepted: Instant(nanoseconds: 7))
+    for step in [Facts.Step.prepared, .ended] {
+      told.step = step
+      try directory.write(told)
+      #expect(try directory.facts() == told)
+    }
   }
 
   @Test("name credentials and never hold their values")
   func secrets() throws {
     defer { scratch.remove() }
     try directory.write(try facts())
-    let text = try contents(of: "\(directory.path)/facts.json")
+    let text = try contents(of: path)
     #expect(text.contains("WORKER_KEY"))
     #expect(!text.contains("planted"))
   }
@@ -68,12 +191,16 @@ struct FactsTests {
     defer { scratch.remove() }
     #expect(try directory.facts() == nil)
     try directory.write(try facts())
-    let path = "\(directory.path)/facts.json"
     let whole = try contents(of: path)
+    let firstLine = try #require(whole.split(separator: "\n").first)
     for (text, reason) in [
-      ("", "it is not JSON with a version"), (String(whole.dropLast(20)), "it is not JSON with a version"),
-      ("{\"version\":2}", "it is of version 2, and this build knows 1"),
-      ("{\"version\":1}", "it lacks something"),
+      ("", "it is not JSON with a version"), ("\n", "it is not JSON with a version"),
+      (String(whole.dropFirst()), "it is not JSON with a version"),
+      (String(firstLine), "it is not JSON with a version"), ("\(firstLine)\n", "it lacks something"),
+      // Its last step is not made up from one before.
+      (whole + "{\"step\":\"ended\"}\n", "it lacks something"), (whole + "x\n", "it lacks something"),
+      ("{\"version\":3}\n", "it is of version 3, and this build knows 2"),
+      ("{\"version\":2}\n", "it lacks something"),
     ] {
       try write(text, to: path)
       #expect(throws: Facts.Unreadable(reason: reason)) { try directory.facts() }
@@ -82,17 +209,20 @@ struct FactsTests {
     #expect(throws: Facts.Unreadable(reason: "it is too large")) { try directory.facts() }
   }
 
-  @Test("stay whole when the next ones cannot be written")
-  func fullDisk() throws {
+  @Test("stay whole when what is to replace them cannot be written")
+  func unreplaced() throws {
     defer { scratch.remove() }
-    let facts = try facts()
+    let known = try facts()
+    var facts = Facts(
+      known.metadata, containerName: known.containerName, record: known.record,
+      accepted: Instant(nanoseconds: 7))
     try directory.write(facts)
     // What stands for a full disk: the temporary name is taken by what cannot be written to.
-    #expect(mkdir("\(directory.path)/.facts.json.new", 0o700) == 0)
-    var next = facts
-    next.step = .launching
-    #expect(throws: SystemError.self) { try directory.write(next) }
-    #expect(try directory.facts() == facts)
+    #expect(mkdir("\(directory.path)/.facts.jsonl.new", 0o700) == 0)
+    let before = facts
+    facts.step = .ended
+    #expect(throws: SystemError.self) { try directory.write(facts) }
+    #expect(try directory.facts() == before)
   }
 
   @Test("outlive what else is in the directory, and go with it")
@@ -140,4 +270,13 @@ struct FactsTests {
       #expect(directory.unreadEnvelope() == 0)
     }
   }
+}
+
+/// Bounds the files that this process writes, in bytes.
+private func limitFiles(to size: Int) throws {
+  var limit = rlimit()
+  let resource = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
+  guard getrlimit(resource, &limit) == 0 else { throw CallFailed("getrlimit", errno) }
+  limit.rlim_cur = rlim_t(size)
+  guard setrlimit(resource, &limit) == 0 else { throw CallFailed("setrlimit", errno) }
 }
