@@ -212,8 +212,7 @@ public final class Service {
       }
       add(found.session)
       admission.adopt(found.session.id, .live)
-      Loop.spawn {
-        await self.live(found.session)
+      live(found.session) {
         guard !found.goesOn else { return }
         unsettled -= 1
         if unsettled == 0 { settled.open() }
@@ -295,8 +294,11 @@ public final class Service {
 
   // MARK: Sessions
 
-  func live(_ session: Session) async {
-    await conclude(session, session.run())
+  func live(_ session: Session, _ onEnd: (@Loop () -> Void)? = nil) {
+    session.run {
+      await self.conclude(session, $0)
+      onEnd?()
+    }
   }
 
   @inline(never) private func conclude(_ session: Session, _ conclusion: Conclusion) async {

@@ -14,7 +14,7 @@ extension Service {
     add(session)
     admission.enter(session.id, place)
     switch place {
-    case .live: Loop.spawn { await self.live(session) }
+    case .live: live(session)
     case .queue:
       session.tellQueued(behind: admission.ahead(of: session.id) ?? 0)
       // It was promised a place in the queue before the signal.
@@ -44,7 +44,7 @@ extension Service {
       } catch {
         session.stop(because: error.description)
       }
-      Loop.spawn { await self.live(session) }
+      live(session)
     }
   }
 
@@ -53,7 +53,7 @@ extension Service {
   /// - Parameter reason: as `Session.stop` takes it.
   func end(_ session: Session, because reason: String? = nil) {
     session.stop(because: reason)
-    if admission.withdraw(session.id) { Loop.spawn { await self.live(session) } }
+    if admission.withdraw(session.id) { live(session) }
   }
 
   /// Ends all that wait: a daemon that drains begins nothing.

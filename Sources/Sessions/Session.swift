@@ -73,6 +73,7 @@ public final class Session {
   private(set) var stopReason: String?
   /// What `stop` interrupts, while there is something to interrupt.
   var onStop: (@Loop () -> Void)?
+  private var onEnd: (@Loop (Conclusion) async -> Void)?
 
   private indirect enum Pending {
     case invocation(Invocation)
@@ -239,15 +240,31 @@ public final class Session {
 
   /// Lives the session to its end. To be called once.
   ///
-  /// A task keeps the most memory that its calls ever needed, a kilobyte at a time. This one waits for as long as the
-  /// session lives, so what comes before and after that runs in tasks of its own, and the functions that lead to
-  /// where it waits are kept small: what is inlined into them would stay with them.
-  public func run() async -> Conclusion {
-    await end(live())
+  /// A task keeps the most memory that its calls ever needed, a kilobyte at a time. So there is one while the session
+  /// begins and one while it ends, and none while it waits for its turn or lives.
+  ///
+  /// - Parameter onEnd: called when nothing of it is left but its record.
+  public func run(_ onEnd: @escaping @Loop (Conclusion) async -> Void) {
+    self.onEnd = onEnd
+    switch beginning {
+    case .queued, .prepared: begin()
+    case .released(let container):
+      canBeLeft = true
+      readReport(writtenAt: directory.reportTime())
+      supervise(container)
+    case .ended(let ending, let time):
+      if facts.step == .released { readReport(writtenAt: directory.reportTime()) }
+      endTime = time
+      Loop.spawn { await self.end(ending) }
+    }
   }
 
-  @inline(never) private func end(_ ending: Ending) async -> Conclusion {
-    await host.endings.withPermit { await Loop.spawn { await self.conclude(ending) }.value }
+  func end(_ ending: Ending) async {
+    let conclusion = await host.endings.withPermit {
+      await Loop.spawn { await self.conclude(ending) }.value
+    }
+    await onEnd?(conclusion)
+    onEnd = nil
   }
 
   @inline(never) private func conclude(_ ending: Ending) async -> Conclusion {

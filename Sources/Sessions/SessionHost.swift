@@ -17,6 +17,8 @@ public final class SessionHost {
   /// by 64, and a machine that shuts down ends all of them at once.
   private static let endingLimit = 256
   let endings = Semaphore(permits: endingLimit)
+  /// Whose container may be started next.
+  let starts = StartLine()
   /// For the reports of the sessions' setups.
   let reports: FileWatcher
   /// The first 8 hex digits that mark everything of this daemon.

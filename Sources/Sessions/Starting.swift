@@ -44,18 +44,29 @@ extension Session {
     enter(.image)
   }
 
-  @inline(never) func started() async -> Result<HeldContainer, Interruption> {
-    do throws(Interruption) {
-      if case .queued = beginning { try await leaveQueue() }
-      log.info("runner.session_started", metadata: ["repository": "\(repository)"])
-      return .success(try await start())
-    } catch {
-      return .failure(error)
+  /// What a container is started with.
+  private struct Parts {
+    let profile: Profile
+    let image: ImageIdentity
+    let mirror: String?
+  }
+
+  /// Begins a session whose turn has come.
+  func begin() {
+    Loop.spawn {
+      do throws(Interruption) {
+        let parts = try await self.gather()
+        self.awaitStart(parts)
+      } catch {
+        await self.end(self.ending(error))
+      }
     }
   }
 
-  /// Brings a prepared session to a container that is watched and may be released.
-  private func start() async throws(Interruption) -> HeldContainer {
+  /// What is needed before podman is asked for a container: the image, and the clone's source.
+  private func gather() async throws(Interruption) -> Parts {
+    if case .queued = beginning { try await leaveQueue() }
+    log.info("runner.session_started", metadata: ["repository": "\(repository)"])
     let arrival = host.mirrors?.expect()
     defer { arrival?.end() }
     let image = try await findImage()
@@ -63,14 +74,42 @@ extension Session {
     let mirror = try await fetchRepository(for: profile, arrival)
     Checkpoint.fetched.pass()
     guard !stopRequested else { throw .stopped }
+    return Parts(profile: profile, image: image, mirror: mirror)
+  }
+
+  /// Waits, without a task, until its container may be started.
+  private func awaitStart(_ parts: Parts) {
     enter(.launch)
+    onStop = { self.host.starts.withdraw(self.id, of: self.profile) }
+    host.starts.enter(id, of: profile) { mayStart in
+      self.onStop = nil
+      Loop.spawn {
+        guard mayStart else { return await self.end(self.ending(.stopped)) }
+        let started: Result<HeldContainer, Interruption>
+        do throws(Interruption) {
+          started = .success(try await self.start(parts))
+        } catch {
+          started = .failure(error)
+        }
+        self.host.starts.leave(self.profile)
+        switch started {
+        case .success(let container): self.supervise(container)
+        case .failure(let interruption): await self.end(self.ending(interruption))
+        }
+      }
+    }
+  }
+
+  /// Brings a prepared session to a container that is watched and may be released.
+  @inline(never) private func start(_ parts: Parts) async throws(Interruption) -> HeldContainer {
+    guard !stopRequested else { throw .stopped }
     do throws(SystemError) {
       try await keep(.launching)
     } catch {
       throw .failed(Self.unkept(error, "its container was not started"))
     }
     Checkpoint.launching.pass()
-    try await launch(profile, image, mirror)
+    try await launch(parts)
     return try await hold()
   }
 
@@ -199,9 +238,7 @@ extension Session {
     }
   }
 
-  @inline(never) private func launch(
-    _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
-  ) async throws(Interruption) {
+  @inline(never) private func launch(_ parts: Parts) async throws(Interruption) {
     guard !stopRequested else { throw .stopped }
     // Runs as soon as this task waits: by then podman was started, if its turn had come.
     #if DEBUG
@@ -213,7 +250,7 @@ extension Session {
     isLaunched = true
     do throws(LaunchFailure) {
       try await host.containers.launch(containerName, unless: withdrawal) {
-        self.containerLaunch(profile, image, mirror)
+        self.containerLaunch(parts.profile, parts.image, parts.mirror)
       }
     } catch {
       switch error {

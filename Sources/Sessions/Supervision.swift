@@ -13,51 +13,22 @@ extension Session {
   /// How long conmon may take to write the last output and clean up after a container has ended.
   static let conmonPatience: Duration = .seconds(30)
 
-  /// What happens to a container that is watched. Each is posted once.
-  private enum Event {
-    case exited
-    case conmonEnded
-    case notReleased(StreamError)
-    case deadline
-    case stop
-    case graceOver
-    case patienceOver
-  }
-
-  /// Brings the session from where it begins to the end of its container.
-  @inline(never) func live() async -> Ending {
-    switch beginning {
-    case .queued, .prepared:
-      switch await Loop.spawn({ await self.started() }).value {
-      case .success(let container): return await supervise(container)
-      case .failure(let interruption): return ending(interruption)
-      }
-    case .released(let container):
-      resume()
-      return await supervise(container)
-    case .ended(let ending, let time):
-      if facts.step == .released { readReport(writtenAt: directory.reportTime()) }
-      endTime = time
-      return ending
-    }
-  }
-
-  @inline(never) private func resume() {
-    canBeLeft = true
-    readReport(writtenAt: directory.reportTime())
-  }
-
   // MARK: A container that runs
 
   /// Follows a container to its end, whichever daemon released it.
-  @inline(never) private func supervise(_ held: HeldContainer) async -> Ending {
-    defer { held.close() }
-    var end = ContainerEnd.unwatched
-    if let container = held.process { end = await watch(container, held.conmon) }
-    return await judge(held, end)
+  func supervise(_ held: HeldContainer) {
+    let ended: @Loop (Watching.End) -> Void = { end in
+      Loop.spawn {
+        let ending = await self.judge(held, end)
+        held.close()
+        await self.end(ending)
+      }
+    }
+    guard let container = held.process else { return ended(.unwatched) }
+    Watching(self, container, held.conmon, ended).begin()
   }
 
-  @inline(never) private func judge(_ held: HeldContainer, _ end: ContainerEnd) async -> Ending {
+  @inline(never) private func judge(_ held: HeldContainer, _ end: Watching.End) async -> Ending {
     isOver = true
     canBeLeft = false
     guard end != .refusesToEnd else {
@@ -76,95 +47,10 @@ extension Session {
     return await judge(held.process?.status, end)
   }
 
-  /// How watching a container came to its end.
-  private enum ContainerEnd {
-    /// It had ended before it could be watched.
-    case unwatched
-    case exited
-    case exitedAfterDeadline
-    /// Its envelope could not be written, so it was killed.
-    case notReleased
-    /// Its conmon ended first, so it was killed, or could not write and ended of that.
-    case unrecorded
-    /// It is still there after SIGKILL.
-    case refusesToEnd
-  }
-
-  /// Releases the container and returns when it has ended.
-  @inline(never) private func watch(_ container: Process, _ conmon: Process?) async -> ContainerEnd {
-    let events = Inbox<Event>(capacity: 8)
-    var timers: [Timer] = []
-    container.onExit = { events.post(.exited) }
-    // An ordinary end is the container's first, and conmon's after it.
-    conmon?.onExit = { if !container.isEnding { events.post(.conmonEnded) } }
-    onStop = { events.post(.stop) }
-    let reports = try? host.reports.watch(directory.reportPath) { [weak self] in self?.readReport() }
-    defer {
-      onStop = nil
-      for timer in timers { timer.cancel() }
-      if let reports { host.reports.forget(reports) }
-      envelope?.close()
-      conmon?.onExit = nil
-    }
-    // All of it may have happened before anybody listened.
-    if container.hasEnded {
-      events.post(.exited)
-    } else if conmon?.hasEnded ?? true {
-      events.post(.conmonEnded)
-    }
-    if stopRequested { events.post(.stop) } else { release(events) }
-    if let deadline = facts.deadline { timers.append(Timer(at: deadline) { events.post(.deadline) }) }
-
-    var ending: Event?
-    var conmonWasFirst = false
-    func end(_ reason: Event, with signal: Int32) {
-      guard ending == nil else { return }
-      ending = reason
-      send(signal, to: container)
-      timers.append(Timer(after: Self.stopGrace) { events.post(.graceOver) })
-    }
-    while true {
-      switch await events.next() {
-      case .exited:
-        switch ending {
-        case .deadline: return .exitedAfterDeadline
-        case .notReleased: return .notReleased
-        case .conmonEnded: return .unrecorded
-        case nil where conmonWasFirst:
-          if case .signaled = conmon?.readStatus() { return .unrecorded }
-          return .exited
-        case .exited, .stop, .graceOver, .patienceOver, nil: return .exited
-        }
-      case .conmonEnded:
-        // One that has ended too is killed by nobody: it could not write any more, or it ended by itself just before.
-        guard container.isAlive else {
-          conmonWasFirst = true
-          continue
-        }
-        fail("supervise", "conmon ended before its container, which was killed")
-        end(.conmonEnded, with: SIGKILL)
-        // Who had begun to end it anyway still wants its code.
-        if case .conmonEnded = ending { container.forgoStatus() } else { send(SIGKILL, to: container) }
-      case .stop:
-        note(.stop)
-        end(.stop, with: SIGTERM)
-      case .deadline:
-        note(.deadline)
-        end(.deadline, with: SIGTERM)
-      case .notReleased(let error):
-        fail("release", "the envelope could not be written: \(error)")
-        end(.notReleased(error), with: SIGKILL)
-      case .graceOver:
-        send(SIGKILL, to: container)
-        timers.append(Timer(after: Self.killPatience) { events.post(.patienceOver) })
-      case .patienceOver:
-        fail("stop", "the container did not end after SIGKILL")
-        return .refusesToEnd
-      }
-    }
-  }
-
-  private func release(_ events: Inbox<Event>) {
+  /// Writes the envelope into its FIFO, where that is still to be done.
+  ///
+  /// - Parameter onFailure: called when it could not be written, while the container is there.
+  func release(_ onFailure: @escaping @Loop () -> Void) {
     // Nothing is to be written when an earlier daemon has released it, or when its end has come first.
     guard facts.step == .released, let envelope, let bytes = takeEnvelope() else { return }
     Loop.spawn {
@@ -180,7 +66,9 @@ extension Session {
         self.judgeWhetherLeft()
       } catch {
         // Closed by the end of the container, which tells by itself.
-        if error != .closed { events.post(.notReleased(error)) }
+        guard error != .closed else { return }
+        self.fail("release", "the envelope could not be written: \(error)")
+        onFailure()
       }
     }
   }
@@ -212,16 +100,8 @@ extension Session {
     }
   }
 
-  private func send(_ signal: Int32, to container: Process) {
-    do throws(SystemError) {
-      try container.signal(signal)
-    } catch {
-      fail("stop", "\(error)")
-    }
-  }
-
   /// The report is a small file that was just written: its page is in memory, so reading it waits for no disk.
-  private func readReport(writtenAt time: Timestamp? = nil) {
+  func readReport(writtenAt time: Timestamp? = nil) {
     let report = directory.report()
     if let commit = report.commit { metadata.commit = commit }
     if report.phase > .preparing, !holdsEnvelope {
@@ -242,7 +122,7 @@ extension Session {
     "The container's conmon, which writes its output down, was ended before the container, so the container was"
     + " killed: see who ended it, or whether memory ran out."
 
-  @inline(never) private func judge(_ status: ExitStatus?, _ end: ContainerEnd) async -> Ending {
+  @inline(never) private func judge(_ status: ExitStatus?, _ end: Watching.End) async -> Ending {
     readReport()
     let code: Int32?
     if let status {

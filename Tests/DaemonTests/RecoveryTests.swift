@@ -108,7 +108,9 @@ struct RecoveryTests {
     func recover() async throws -> [String: Conclusion] {
       var conclusions: [String: Conclusion] = [:]
       for found in try await Recovery(host: host, log: host.log).run() {
-        conclusions[found.session.id.description] = await found.session.run()
+        conclusions[found.session.id.description] = await withCheckedContinuation { ended in
+          found.session.run { ended.resume(returning: $0) }
+        }
       }
       return conclusions
     }
