@@ -1,5 +1,6 @@
 // An open directory of the audit root, and the few things agentd does in one.
 
+internal import CSupport
 internal import Glibc
 internal import Reactor
 internal import SystemPackage
@@ -15,7 +16,7 @@ struct Directory: ~Copyable {
     descriptor = try openDescriptor(path, O_RDONLY | O_DIRECTORY, following: true, path: path)
   }
 
-  private init(descriptor: consuming Descriptor, path: String) {
+  init(descriptor: consuming Descriptor, path: String) {
     self.descriptor = descriptor
     self.path = path
   }
@@ -30,8 +31,9 @@ struct Directory: ~Copyable {
       }
       let above = path.removingLastComponent()
       let parent = try openOrMake(above.isEmpty ? "." : above)
-      if try parent.make(name, mode: 0o700) { try parent.sync() }
-      return try parent.open(name)
+      guard try parent.make(name, mode: 0o700) else { return try parent.open(name) }
+      try parent.sync()
+      return try parent.open(name, mode: 0o700)
     }
   }
 
@@ -46,36 +48,70 @@ struct Directory: ~Copyable {
     return Directory(descriptor: opened, path: path)
   }
 
-  /// Makes a directory with exactly this mode, whatever the umask; false when the name is taken.
-  func make(_ name: String, mode: mode_t) throws(AuditError) -> Bool {
-    let path = path(of: name)
+  /// Opens a directory in this one and gives it exactly this mode, if it has another one; a symlink is refused.
+  func open(_ name: String, mode: mode_t) throws(AuditError) -> Directory {
     do {
-      try call("mkdir", path) { Int(mkdirat(descriptor.raw, name, mode)) }
+      let opened = try open(name)
+      // A look is cheaper than a change, and no umask that anybody has takes anything away from 0700.
+      let entry = try Entry(describing: "", in: opened.descriptor.raw, path: opened.path)
+      if entry.permissions != mode {
+        try call("chmod", opened.path) { Int(fchmod(opened.descriptor.raw, mode)) }
+      }
+      return opened
+    } catch .system(_, _, EACCES) {
+      // Closed to its own user, by the umask or by hand. What is closed for another reason stays so.
+      try setMode(mode, of: name)
+      return try open(name)
+    }
+  }
+
+  /// Opens a directory in this one, with exactly this mode; where it is missing it is made, and its name is on the disk.
+  func openOrMake(_ name: String, mode: mode_t) throws(AuditError) -> Directory {
+    do {
+      return try open(name, mode: mode)
+    } catch .system(_, _, ENOENT) {
+      if try make(name, mode: mode) { try sync() }
+      return try open(name, mode: mode)
+    }
+  }
+
+  /// Makes a directory; false when the name is taken. The umask has its say, so the mode is exact only after `setMode` or
+  /// `open(_:mode:)`.
+  func make(_ name: String, mode: mode_t) throws(AuditError) -> Bool {
+    do {
+      try call("mkdir", path(of: name)) { Int(mkdirat(descriptor.raw, name, mode)) }
+      return true
     } catch .system(_, _, EEXIST) {
       return false
     }
-    try setMode(mode, of: name)
-    return true
   }
 
   /// Sets the mode of an entry, never through a symlink.
   func setMode(_ mode: mode_t, of name: String) throws(AuditError) {
+    guard agentd_entry_set_mode_of(descriptor.raw, name, mode) < 0 else { return }
+    // Before Linux 6.6, or for the reason why not.
     let path = path(of: name)
     let held = try hold(name, in: descriptor.raw, path: path)
     let entry = try Entry(describing: "", in: held.raw, path: path)
     if entry.type == S_IFLNK { throw .system(call: "chmod", path: path, code: ELOOP) }
-    if entry.permissions != mode { try HeldModes().set(mode, on: held.raw, path: path) }
+    var modes = HeldModes()
+    try modes.set(mode, on: held.raw, path: path)
   }
 
-  /// Writes a new file with exactly this mode, to the disk; where that fails, no file is left.
-  func create(_ name: String, mode: mode_t, content: [UInt8]) throws(AuditError) {
+  /// Writes a new file with exactly this mode; where that fails, no file is left. Until it is whole it has mode 0.
+  ///
+  /// - Parameter isSynchronized: whether to wait until its content and mode are on the disk. Its name is there only after
+  ///   `sync()`.
+  func create(
+    _ name: String, mode: mode_t, content: [UInt8], isSynchronized: Bool
+  ) throws(AuditError) {
     let path = path(of: name)
     let flags = O_WRONLY | O_CREAT | O_EXCL
-    let file = try openDescriptor(name, in: descriptor.raw, flags, mode: 0o600, path: path)
+    let file = try openDescriptor(name, in: descriptor.raw, flags, mode: 0, path: path)
     do {
       try writeAll(content, to: file.raw, path: path)
       try call("chmod", path) { Int(fchmod(file.raw, mode)) }
-      try call("fsync", path) { Int(fsync(file.raw)) }
+      if isSynchronized { try call("fsync", path) { Int(fsync(file.raw)) } }
     } catch {
       try? remove(name)
       throw error
@@ -100,6 +136,13 @@ struct Directory: ~Copyable {
   /// Waits until the names in the directory, and its mode, are on the disk.
   func sync() throws(AuditError) {
     try call("fsync", path) { Int(fsync(descriptor.raw)) }
+  }
+
+  /// Waits until the content and the mode of a file in the directory are on the disk.
+  func sync(_ name: String) throws(AuditError) {
+    let path = path(of: name)
+    let file = try openDescriptor(name, in: descriptor.raw, O_RDONLY, path: path)
+    try call("fsync", path) { Int(fsync(file.raw)) }
   }
 }
 

@@ -26,6 +26,9 @@ final class DirectoryStream {
   /// The directory itself, to name its entries by.
   var descriptor: Int32 { return dirfd(stream) }
 
+  /// Begins again, with the names that are there now.
+  func rewind() { rewinddir(stream) }
+
   /// The next name, which is good until the next call, or nil at the end.
   func next() throws(AuditError) -> UnsafePointer<CChar>? {
     var name: UnsafePointer<CChar>?

@@ -52,27 +52,31 @@ extension Record {
     let name = ".agentd-probe-\(getpid())"
     // A daemon with our number may have died here: in a container it is 1 every time.
     try root.remove(name)
-    try root.create(name, mode: 0o600, content: Array("agentd can write here\n".utf8))
+    try root.create(
+      name, mode: 0o600, content: Array("agentd can write here\n".utf8), isSynchronized: true)
     try root.remove(name)
     try root.sync()
   }
 
-  /// Makes the record of a session that starts, to the disk. Throws `.collision` when its directory is there
-  /// already; where anything else fails, nothing of the record is left.
+  /// Makes the record of a session that starts. It is on the disk only after `synchronize()`.
+  ///
+  /// The disk is waited for only where the profile has no directory in the audit root yet. That is once in a profile's
+  /// life, and here, because another session of the profile may be synchronized before this one.
+  ///
+  /// Throws `.collision` when the record's directory is there already; where anything else fails, nothing of the record
+  /// is left.
   public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
     for name in [metadata.profile, metadata.sessionID] where FilePath.Component(name)?.kind != .regular {
       throw .unusableName(name)
     }
     let root = try Directory.openOrMake(FilePath(auditRoot))
-    if try root.make(metadata.profile, mode: 0o700) { try root.sync() }
     // Made by an earlier session or by hand: closed to others all the same.
-    try root.setMode(0o700, of: metadata.profile)
-    let profile = try root.open(metadata.profile)
+    let profile = try root.openOrMake(metadata.profile, mode: 0o700)
     let record = Record(path: profile.path(of: metadata.sessionID))
+    let content = try record.content(metadata)
     guard try profile.make(metadata.sessionID, mode: 0o700) else { throw .collision(record: record.path) }
     do {
-      try record.fill(try profile.open(metadata.sessionID), metadata)
-      try profile.sync()
+      try fill(try profile.open(metadata.sessionID, mode: 0o700), content)
     } catch {
       record.discard(from: profile)
       throw error
@@ -80,12 +84,35 @@ extension Record {
     return record
   }
 
-  private func fill(_ directory: consuming Directory, _ metadata: Metadata) throws(AuditError) {
-    _ = try directory.make("agentd", mode: 0o700)
+  private static func fill(_ directory: consuming Directory, _ content: [UInt8]) throws(AuditError) {
     _ = try directory.make("runa", mode: 0o777)
-    try directory.open("agentd").create(Record.consoleLogName, mode: 0o600, content: [])
-    try write(metadata, readOnly: false)
+    try directory.setMode(0o777, of: "runa")
+    _ = try directory.make("agentd", mode: 0o700)
+    let agentd = try directory.open("agentd", mode: 0o700)
+    try agentd.create(consoleLogName, mode: 0o600, content: [], isSynchronized: false)
+    // The last, because with it the record counts as made.
+    try agentd.create(metadataName, mode: 0o600, content: content, isSynchronized: false)
+  }
+
+  /// Waits until the record is on the disk as `create` has made it. To be called before the session's command can do
+  /// anything; and of a session that never comes so far, before its record is published, which waits for session.json
+  /// only. Doing it twice does no harm.
+  ///
+  /// From below: a name is waited for when what it names is on the disk. A file system may be quicker with a name than
+  /// with what it names, so a power failure before the end may leave directories without a session.json, or with one
+  /// that is empty. Either is no record to `standing` and `unfinished`; any other is whole.
+  ///
+  /// - Throws: `AuditError` when the record is not there, or the disk fails. The record is left as it is.
+  public func synchronize() throws(AuditError) {
+    let path = FilePath(path)
+    let profile = try Directory(path: path.removingLastComponent().string)
+    let directory = try profile.open(path.lastComponent?.string ?? "")
+    let agentd = try directory.open("agentd")
+    // console.log is empty and runa/ too: their names are all there is of them.
+    try agentd.sync(Record.metadataName)
+    try agentd.sync()
     try directory.sync()
+    try profile.sync()
   }
 
   /// Removes a record that nothing was written into but what `create` makes; what cannot be removed is left for the
@@ -114,17 +141,17 @@ extension Record {
 
 extension Record {
   /// Replaces session.json: whoever reads it finds the old content or the new one, whole, even after a crash.
-  public func write(_ metadata: Metadata, readOnly: Bool) throws(AuditError) {
-    let agentd = try Directory(path: path).open("agentd")
-    let content: [UInt8]
-    do {
-      content = try metadata.json()
-    } catch {
-      throw .unencodable(path: metadataPath, reason: String(describing: error))
-    }
+  func write(
+    _ metadata: Metadata, mode: mode_t, in agentd: borrowing Directory
+  ) throws(AuditError) {
+    let content = try content(metadata)
     let temporary = Record.temporaryMetadataName
-    try agentd.remove(temporary)
-    try agentd.create(temporary, mode: readOnly ? 0o444 : 0o600, content: content)
+    do {
+      try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
+    } catch .system(_, _, EEXIST) {
+      try agentd.remove(temporary)
+      try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
+    }
     do {
       try agentd.rename(temporary, to: Record.metadataName)
     } catch {
@@ -134,14 +161,31 @@ extension Record {
     try agentd.sync()
   }
 
+  private func content(_ metadata: Metadata) throws(AuditError) -> [UInt8] {
+    do {
+      return try metadata.json()
+    } catch {
+      throw .unencodable(path: metadataPath, reason: String(describing: error))
+    }
+  }
+
+  /// Opens `agentd/`; a symlink in its place is refused.
+  func openAgentd() throws(AuditError) -> Directory {
+    let path = "\(path)/agentd"
+    return Directory(descriptor: try openDescriptor(path, O_RDONLY | O_DIRECTORY, path: path), path: path)
+  }
+
   /// Completes a sealed record with its last session.json, read-only. Nothing happens to a record after that.
+  ///
+  /// What was sealed is on the disk since the last step of its `Sealing`, so only session.json is waited for here: its
+  /// content first, then its name.
   public func publish(_ metadata: Metadata) throws(AuditError) {
-    let agentd = try Directory(path: path).open("agentd")
+    let agentd = try openAgentd()
     // Sealing ends with console.log, so its mode stands for the whole record.
     let log = try Entry(
       describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
     guard log.type == S_IFREG, log.permissions == Sealing.fileMode else { throw .notSealed(record: path) }
-    try write(metadata, readOnly: true)
+    try write(metadata, mode: Sealing.fileMode, in: agentd)
   }
 
   /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept
@@ -150,7 +194,7 @@ extension Record {
   /// Safe to repeat: nothing happens when the log ends with the sentence, or when its sealing had begun.
   public func appendToConsole(_ sentence: String, at time: Timestamp) throws(AuditError) {
     let line = String(String.UnicodeScalarView(sentence.unicodeScalars.map { isControl($0) ? " " : $0 }))
-    let agentd = try Directory(path: path).open("agentd")
+    let agentd = try openAgentd()
     let entry = try Entry(
       describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
     guard entry.permissions != Sealing.fileMode else { return }

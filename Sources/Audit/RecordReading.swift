@@ -65,7 +65,7 @@ extension Record {
   ///
   /// - Throws: `AuditError`: ENOENT while the record is being made.
   public func readMetadata() throws(AuditError) -> Metadata {
-    let agentd = try Directory(path: path).open("agentd")
+    let agentd = try openAgentd()
     let file = try openDescriptor(
       Record.metadataName, in: agentd.descriptor.raw, O_RDONLY, path: metadataPath)
     let entry = try Entry(describing: "", in: file.raw, path: metadataPath)

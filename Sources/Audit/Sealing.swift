@@ -16,9 +16,9 @@ internal import Synchronization
 /// their names, which takes half of the time. In one that could not be taken over, and before Linux 6.6, each file
 /// is held as well.
 ///
-/// Only console.log and `runa/` itself are waited for until they are on the disk. That commits the journal the
-/// other modes are in; waiting for each file would cost a disk access a file, and syncfs would wait for whatever
-/// every other session writes to that file system.
+/// Only console.log and `runa/` itself are waited for until they are on the disk, in the last step. That commits the
+/// journal the other modes are in; waiting for each file would cost a disk access a file, and syncfs would wait for
+/// whatever every other session writes to that file system. What is sealed needs no more waiting when it is published.
 ///
 /// Every function waits for the disk: call it on the worker, never on the loop.
 public final class Sealing: Sendable {

@@ -21,11 +21,13 @@ final class SealingWalk {
 
   private let record: Record
   private let user: uid_t
-  private let modes: HeldModes
+  private var modes = HeldModes()
   private let directory: Directory
   private let agentd: Directory
   private let root: Entry
   private var pass = Pass.start
+  /// `runa/`, which is held from the first pass to the end.
+  private var runa: DirectoryStream?
   /// A directory that is being read.
   private struct Level {
     let stream: DirectoryStream
@@ -39,7 +41,6 @@ final class SealingWalk {
   init(record: Record, user: uid_t) throws(AuditError) {
     self.record = record
     self.user = user
-    modes = try HeldModes()
     directory = try Directory(path: record.path)
     agentd = try directory.open("agentd")
     root = try Entry(describing: "", in: directory.descriptor.raw, path: record.path)
@@ -76,33 +77,45 @@ final class SealingWalk {
     switch pass {
     case .start:
       pass = .survey
-      _ = try kind(of: try describe(Record.consoleLogName, in: agentd, consoleLog), consoleLog)
-      _ = try describe("runa", in: directory, "runa")
-      try survey("runa", in: directory.descriptor.raw, "runa")
+      let log = try Entry(
+        describing: Record.consoleLogName, in: agentd.descriptor.raw, path: Self.consoleLog)
+      _ = try kind(of: log, Self.consoleLog)
+      let runa = try open("runa", in: directory.descriptor.raw, "runa")
+      _ = try kind(of: try Entry(describing: "", in: runa.descriptor, path: "runa"), "runa")
+      levels.append(Level(stream: runa, isClosed: false))
+      self.runa = runa
       return false
     case .survey:
+      guard let runa else { preconditionFailure("the survey begins with runa/") }
       pass = .seal
-      try seal("runa", in: directory.descriptor.raw, "runa")
+      let entry = try Entry(describing: "", in: runa.descriptor, path: "runa")
+      _ = try kind(of: entry, "runa")
+      let isClosed = try close(runa.descriptor, entry, "runa")
+      runa.rewind()
+      levels.append(Level(stream: runa, isClosed: isClosed))
       return false
     case .seal:
-      try sync("runa", in: directory, "runa")
-      try seal(Record.consoleLogName, in: agentd.descriptor.raw, consoleLog)
-      try sync(Record.consoleLogName, in: agentd, consoleLog)
+      try finish()
       return true
     }
   }
 
-  private var consoleLog: String { return "agentd/\(Record.consoleLogName)" }
+  private static let consoleLog = "agentd/\(Record.consoleLogName)"
 
-  private func describe(
-    _ name: String, in directory: borrowing Directory, _ path: String
-  ) throws(AuditError) -> Entry {
-    return try Entry(describing: name, in: directory.descriptor.raw, path: path)
-  }
-
-  private func sync(_ name: String, in directory: borrowing Directory, _ path: String) throws(AuditError) {
-    let opened = try openDescriptor(name, in: directory.descriptor.raw, O_RDONLY, path: path)
-    try call("fsync", path) { Int(fsync(opened.raw)) }
+  /// Seals console.log, whose mode stands for the whole record, and waits for the disk.
+  private func finish() throws(AuditError) {
+    let path = Self.consoleLog
+    let log = try openDescriptor(Record.consoleLogName, in: agentd.descriptor.raw, O_RDONLY, path: path)
+    let entry = try Entry(describing: "", in: log.raw, path: path)
+    _ = try kind(of: entry, path)
+    try set(Sealing.fileMode, on: log.raw, entry, path)
+    // For what the session printed and for the log's mode. It changed last, so the journal that this commits has the
+    // modes of the whole tree in it.
+    try call("fsync", path) { Int(fsync(log.raw)) }
+    // For the mode and the owner of runa/ on a file system without such a journal. Where there is one, it has nothing
+    // left to write: hence the order.
+    guard let runa else { preconditionFailure("the survey begins with runa/") }
+    try call("fsync", "runa") { Int(fsync(runa.descriptor)) }
   }
 }
 
@@ -136,15 +149,23 @@ extension SealingWalk {
     case .symlink:
       return
     case .directory:
-      // Taken over first: its owner could open again what is closed.
-      var isOurs = entry.owner == user
-      if !isOurs { isOurs = agentd_entry_set_owner(held.raw, user) == 0 }
-      // Closed before it is read: a name that is not there now cannot appear in it later.
-      try set(Sealing.directoryMode, on: held.raw, entry, path())
-      try enter(".", in: held.raw, isClosed: isOurs, path())
+      let isClosed = try close(held.raw, entry, path())
+      try enter(".", in: held.raw, isClosed: isClosed, path())
     case .file:
       try set(Sealing.fileMode, on: held.raw, entry, path())
     }
+  }
+
+  /// Seals a directory, before it is read: a name that is not there then cannot appear in it later. Tells whether nobody
+  /// but this user and root can make a name in it stand for something else.
+  private func close(
+    _ held: Int32, _ entry: Entry, _ path: @autoclosure () -> String
+  ) throws(AuditError) -> Bool {
+    // Taken over first: its owner could open again what is closed.
+    var isOurs = entry.owner == user
+    if !isOurs { isOurs = agentd_entry_set_owner(held, user) == 0 }
+    try set(Sealing.directoryMode, on: held, entry, path())
+    return isOurs
   }
 
   /// Seals a name in a directory that is closed, if it is a file's or a symlink's and the kernel can: without holding it,
@@ -179,8 +200,14 @@ extension SealingWalk {
     if levels.count == Sealing.depthLimit {
       throw .tooDeep(record: record.path, path: path, limit: Sealing.depthLimit)
     }
+    levels.append(Level(stream: try open(name, in: directory, path), isClosed: isClosed))
+  }
+
+  private func open(
+    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: String
+  ) throws(AuditError) -> DirectoryStream {
     let opened = try openDescriptor(name, in: directory, O_RDONLY | O_DIRECTORY, path: path)
-    levels.append(Level(stream: try DirectoryStream(reading: opened, path: path), isClosed: isClosed))
+    return try DirectoryStream(reading: opened, path: path)
   }
 
   private func kind(of entry: Entry, _ path: @autoclosure () -> String) throws(AuditError) -> Kind {

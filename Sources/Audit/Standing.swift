@@ -22,8 +22,11 @@ extension Record {
     guard lstat(metadataPath, &status) == 0 else {
       return errno == ENOENT || errno == ENOTDIR ? .unmade : .open
     }
+    let mode = status.st_mode & 0o7777
+    // It is still being written; or a power failure came before `synchronize` had done its work.
+    if mode == 0 || status.st_size == 0 { return .unmade }
     // Publishing is what makes session.json read-only.
-    return status.st_mode & 0o7777 == Sealing.fileMode ? .complete : .open
+    return mode == Sealing.fileMode ? .complete : .open
   }
 
   /// When the session last printed something, by the clock of the file system; nil when that cannot be told.

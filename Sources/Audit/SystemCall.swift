@@ -73,20 +73,24 @@ func hold(
 /// Sets the mode of the very inode that a descriptor holds. fchmod refuses a descriptor that was not opened for
 /// real, and one that was is not to be had of a file with mode 000.
 struct HeldModes: ~Copyable, Sendable {
-  /// /proc/self/fd
-  private let descriptors: Descriptor
+  /// /proc/self/fd, once it was needed.
+  private var descriptors: Descriptor?
 
-  init() throws(AuditError) {
-    descriptors = try openDescriptor("/proc/self/fd", O_RDONLY | O_DIRECTORY, path: "/proc/self/fd")
-  }
-
-  func set(_ mode: mode_t, on held: Int32, path: @autoclosure () -> String) throws(AuditError) {
+  mutating func set(_ mode: mode_t, on held: Int32, path: @autoclosure () -> String) throws(AuditError) {
     // A quarter cheaper than the way through /proc, which has the last word where this one is not to be had.
     if agentd_entry_set_mode(held, mode) < 0 { try setThroughProc(mode, on: held, path: path()) }
   }
 
   /// The way before Linux 6.6.
-  func setThroughProc(_ mode: mode_t, on held: Int32, path: String) throws(AuditError) {
-    try call("chmod", path) { Int(fchmodat(descriptors.raw, String(held), mode, 0)) }
+  mutating func setThroughProc(_ mode: mode_t, on held: Int32, path: String) throws(AuditError) {
+    let directory: Int32
+    if let opened = descriptors?.raw {
+      directory = opened
+    } else {
+      let opened = try openDescriptor("/proc/self/fd", O_RDONLY | O_DIRECTORY, path: "/proc/self/fd")
+      directory = opened.raw
+      descriptors = consume opened
+    }
+    try call("chmod", path) { Int(fchmodat(directory, String(held), mode, 0)) }
   }
 }

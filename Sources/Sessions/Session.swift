@@ -214,7 +214,13 @@ public final class Session {
         "The session's private directory cannot be made (\(error)): see to the runtime directory.")
     }
     do throws(AuditError) {
-      _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
+      let record = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
+      do throws(AuditError) {
+        try record.synchronize()
+      } catch {
+        record.discard()
+        throw error
+      }
       return .made
     } catch {
       try? directory.remove()

@@ -1,10 +1,11 @@
 // Finding records by their sessions' ids, whatever else lies in the audit root.
 
-import Audit
 import Glibc
 import TestSupport
 import Testing
 import Time
+
+@testable import Audit
 
 @Suite("RecordReading")
 struct RecordReadingTests {
@@ -73,7 +74,7 @@ struct RecordReadingTests {
     metadata.outcome = "timed_out"
     metadata.exitCode = 143
     metadata.phases = [.init(name: "seal", startTimestamp: metadata.startTimestamp)]
-    try record.write(metadata, readOnly: false)
+    try record.write(metadata, mode: 0o600, in: record.openAgentd())
     #expect(try record.readMetadata() == metadata)
   }
 

@@ -21,12 +21,15 @@ struct RecordTests {
     #expect(mode(record.metadataPath) == 0o600)
   }
 
-  @Test("the modes of a new record are exact for a user who is not root")
-  func modesOfOrdinaryUser() throws {
+  @Test(
+    "the modes of a new record are exact for a user who is not root, even when the umask closes it to him",
+    arguments: [0o022, 0o777])
+  func modesOfOrdinaryUser(mask: mode_t) throws {
     let scratch = try Scratch()
     try check("chmod", chmod(scratch.path, 0o777))
-    let record = try asOrdinaryUser { _ in try scratch.record() }
-    #expect(mode(record.path) == 0o700)
+    let record = try asOrdinaryUser { _ in try withUmask(mask) { try scratch.record() } }
+    let directories = [scratch.auditRoot, "\(scratch.auditRoot)/site-builder", record.path]
+    for directory in directories + ["\(record.path)/agentd"] { #expect(mode(directory) == 0o700) }
     #expect(mode(record.runaPath) == 0o777)
     #expect(mode(record.consoleLogPath) == 0o600)
   }
@@ -84,33 +87,114 @@ struct RecordTests {
     try check("symlink", symlink("\(scratch.path)/elsewhere", "\(scratch.auditRoot)/site-builder"))
     let error = #expect(throws: AuditError.self) { try scratch.record() }
     let path = "\(scratch.auditRoot)/site-builder"
-    #expect(error == .system(call: "chmod", path: path, code: ELOOP))
+    #expect(error == .system(call: "open", path: path, code: ENOTDIR))
     #expect(mode("\(scratch.path)/elsewhere") == 0o755)
   }
 
-  @Test("a record that cannot be completed is removed again")
-  func incomplete() throws {
+  @Test("a profile's directory that is closed to its own user is opened to him again, whatever its mode was")
+  func closedProfile() throws {
     let scratch = try Scratch()
-    // The root can still be named in one system call, what is in it cannot: writing session.json fails.
-    let long = String(repeating: "x", count: 200)
-    var root = scratch.path
-    while root.utf8.count < 3_850 {
-      root += "/" + long
-      try makeDirectory(root)
+    try check("chmod", chmod(scratch.path, 0o777))
+    for (number, closed) in ([0o000, 0o300, 0o2700, 0o1777] as [mode_t]).enumerated() {
+      let record = try asOrdinaryUser { _ in
+        if number == 0 { try makeDirectory(scratch.auditRoot) }
+        try? makeDirectory("\(scratch.auditRoot)/site-builder")
+        try check("chmod", chmod("\(scratch.auditRoot)/site-builder", closed))
+        return try scratch.record("\(number)")
+      }
+      #expect(mode("\(scratch.auditRoot)/site-builder") == 0o700)
+      #expect(mode(record.path) == 0o700)
     }
-    root += "/" + String(repeating: "x", count: 4_090 - root.utf8.count - 1)
-    try makeDirectory(root)
-    let error = #expect(throws: AuditError.self) {
-      try Record.create(auditRoot: root, metadata: .example())
+  }
+
+  @Test("a record that cannot be completed is removed again")
+  func incomplete() async throws {
+    // The limit is the whole process's.
+    await #expect(processExitsWith: .success) {
+      let scratch = try Scratch()
+      _ = try scratch.record()
+      signal(SIGXFSZ, SIG_IGN)
+      var limit = rlimit(rlim_cur: 64, rlim_max: .max)
+      try check("setrlimit", setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit))
+      let path = "\(scratch.auditRoot)/site-builder/1111111111111111"
+      let failure = AuditError.system(call: "write", path: "\(path)/agentd/session.json", code: EFBIG)
+      #expect(throws: failure) { try scratch.record("1111111111111111") }
+      #expect(try names(in: "\(scratch.auditRoot)/site-builder") == ["0123456789abcdef"])
+      #expect(try scratch.openDescriptors() == 0)
     }
-    guard case .system("open", _, ENAMETOOLONG) = error else {
-      Issue.record("another error: \(String(describing: error))")
-      return
+  }
+
+  @Test("a new record is synchronized, as often as one likes, and stays as it was")
+  func synchronize() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    let content = try read(record.metadataPath)
+    for _ in 0..<2 { try record.synchronize() }
+    #expect(try read(record.metadataPath) == content)
+    #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
+    #expect(record.standing == .open)
+    #expect(try scratch.openDescriptors() == 0)
+  }
+
+  @Test("synchronizing tells of the first part of a record that is not there, and makes none")
+  func synchronizeWhatHasGone() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    func expectMissing(_ path: String) {
+      let expected = AuditError.system(call: "open", path: path, code: ENOENT)
+      #expect(throws: expected) { try record.synchronize() }
+      #expect(expected.description.hasSuffix("see who removed it."))
+      #expect(mode(path) == nil)
     }
-    #expect(try names(in: root) == ["site-builder"])
-    let profile = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    defer { close(profile) }
-    try check("rmdir of an empty profile", unlinkat(profile, "site-builder", AT_REMOVEDIR))
+    try check("unlink", unlink(record.metadataPath))
+    expectMissing(record.metadataPath)
+    record.discard()
+    expectMissing(record.path)
+    try check("rmdir", rmdir("\(scratch.auditRoot)/site-builder"))
+    expectMissing("\(scratch.auditRoot)/site-builder")
+  }
+
+  @Test("synchronizing follows no symlink in the record")
+  func synchronizeSymlinks() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    try check("rename", rename(record.metadataPath, "\(scratch.path)/session.json"))
+    try check("symlink", symlink("\(scratch.path)/session.json", record.metadataPath))
+    #expect(throws: AuditError.system(call: "open", path: record.metadataPath, code: ELOOP)) {
+      try record.synchronize()
+    }
+    try check("rename", rename("\(record.path)/agentd", "\(scratch.path)/agentd"))
+    try check("symlink", symlink("\(scratch.path)/agentd", "\(record.path)/agentd"))
+    #expect(throws: AuditError.system(call: "open", path: "\(record.path)/agentd", code: ENOTDIR)) {
+      try record.synchronize()
+    }
+  }
+
+  @Test("what a kill or a power failure leaves of a record that is being made is none")
+  func standing() throws {
+    let scratch = try Scratch()
+    var metadata = Metadata.example()
+    metadata.daemonID = "0badcafe"
+    let record = try Record.create(auditRoot: scratch.auditRoot, metadata: metadata)
+    func unfinished() -> [Record] {
+      Record.unfinished(auditRoot: scratch.auditRoot, daemon: "0badcafe", except: []).map(\.0)
+    }
+    #expect(record.standing == .open)
+    #expect(unfinished() == [record])
+    // Killed while session.json was written.
+    try check("chmod", chmod(record.metadataPath, 0))
+    #expect(record.standing == .unmade)
+    try check("chmod", chmod(record.metadataPath, 0o600))
+    #expect(record.standing == .open)
+    // The name was on the disk before the content.
+    try write("", to: record.metadataPath, mode: 0o600)
+    #expect(record.standing == .unmade)
+    #expect(unfinished() == [])
+    try check("unlink", unlink(record.metadataPath))
+    #expect(record.standing == .unmade)
+    record.discard()
+    #expect(mode(record.path) == nil)
+    #expect(record.standing == .unmade)
   }
 
   @Test("a writable audit root is made, proven and left empty")
@@ -148,7 +232,7 @@ struct RecordTests {
     try write("{ half", to: "\(record.path)/agentd/\(Record.temporaryMetadataName)")
     var metadata = Metadata.example()
     metadata.commit = "4b825dc"
-    try record.write(metadata, readOnly: false)
+    try record.write(metadata, mode: 0o600, in: record.openAgentd())
     var buffer = [UInt8](repeating: 0, count: old.count + 1)
     let count = read(held, &buffer, buffer.count)
     #expect(buffer.prefix(count).elementsEqual(old))
@@ -163,7 +247,9 @@ struct RecordTests {
     let record = try scratch.record()
     let old = try read(record.metadataPath)
     try makeDirectory("\(record.path)/agentd/\(Record.temporaryMetadataName)")
-    #expect(throws: AuditError.self) { try record.write(.example("ffffffffffffffff"), readOnly: false) }
+    #expect(throws: AuditError.self) {
+      try record.write(.example("ffffffffffffffff"), mode: 0o600, in: record.openAgentd())
+    }
     #expect(try read(record.metadataPath) == old)
   }
 

@@ -122,7 +122,7 @@ struct SealingRefusalTests {
     let scratch = try Scratch()
     let first = try scratch.record()
     try check("rmdir", rmdir(first.runaPath))
-    #expect(throws: AuditError.system(call: "statx", path: first.runaPath, code: ENOENT)) {
+    #expect(throws: AuditError.system(call: "open", path: first.runaPath, code: ENOENT)) {
       try Sealing(record: first).sealCompletely()
     }
     let second = try scratch.record("1111111111111111")
@@ -131,6 +131,22 @@ struct SealingRefusalTests {
       try Sealing(record: second).sealCompletely()
     }
     #expect(mode(second.runaPath) == 0o777)
+  }
+
+  @Test("a record whose runa/ is something else is refused, and nothing is changed")
+  func strangeRuna() throws {
+    let scratch = try Scratch()
+    let record = try scratch.record()
+    let refused = AuditError.system(call: "open", path: record.runaPath, code: ENOTDIR)
+    try check("rename", rename(record.runaPath, "\(scratch.path)/aside"))
+    try check("symlink", symlink("\(scratch.path)/aside", record.runaPath))
+    #expect(throws: refused) { try Sealing(record: record).sealCompletely() }
+    try check("unlink", unlink(record.runaPath))
+    try write("", to: record.runaPath, mode: 0o600)
+    #expect(throws: refused) { try Sealing(record: record).sealCompletely() }
+    #expect(mode(record.runaPath) == 0o600)
+    #expect(mode("\(scratch.path)/aside") == 0o777)
+    #expect(mode(record.consoleLogPath) == 0o600)
   }
 
   @Test("a symlink that takes the place of a file or a directory, at any step, leads sealing nowhere")

@@ -123,6 +123,9 @@ struct SealingTests {
     try check("symlink", symlink(outside, "\(scratch.path)/link"))
     let directory = try Directory(path: scratch.path)
     #expect(agentd_entry_set_mode_of(directory.descriptor.raw, "link", 0o444) < 0)
+    #expect(throws: AuditError.system(call: "chmod", path: "\(scratch.path)/link", code: ELOOP)) {
+      try directory.setMode(0o444, of: "link")
+    }
     #expect(mode(outside) == 0o640)
   }
 
@@ -164,7 +167,7 @@ struct SealingTests {
     try write("", to: "\(scratch.path)/closed", mode: 0)
     let outside = try scratch.outside()
     try check("symlink", symlink(outside, "\(scratch.path)/link"))
-    let modes = try HeldModes()
+    var modes = HeldModes()
     for name in ["directory", "fifo", "closed"] {
       let held = try hold("\(scratch.path)/\(name)", in: AT_FDCWD, path: name)
       try modes.setThroughProc(0o444, on: held.raw, path: name)
