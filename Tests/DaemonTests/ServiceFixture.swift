@@ -98,11 +98,13 @@ final class ServiceFixture {
 
   /// - Parameters:
   ///   - settings: further lines of the `[daemon]` table.
+  ///   - hasMirrors: whether its profiles have a repo_cache.
   ///   - others: the names of further profiles, which are like the first.
   ///   - path: an empty directory; nil for a fresh one.
   ///   - left: the directory of a fixture of another process, whose daemon has gone.
   init(
-    _ settings: String = "", others: [String] = [], at path: String? = nil, takingOver left: String? = nil
+    _ settings: String = "", hasMirrors: Bool = false, others: [String] = [], at path: String? = nil,
+    takingOver left: String? = nil
   ) async throws {
     scratch = (left ?? path).map { Scratch(existing: $0) } ?? Scratch()
     if let left {
@@ -118,6 +120,7 @@ final class ServiceFixture {
       socket_path = "run/agentd.sock"
       pid_file = "run/agentd.pid"
       audit_root = "audit"
+      cache_root = "cache"
       \(settings)
 
       """
@@ -129,7 +132,7 @@ final class ServiceFixture {
       methodology_dir = "method"
       command = ["true"]
       repo = "https://example.org/a.git"
-      repo_cache = false
+      repo_cache = \(hasMirrors)
       [[profiles.credentials]]
       name = "API_KEY"
       source = "\(Self.secretVariable)"
