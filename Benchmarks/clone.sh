@@ -8,29 +8,15 @@
 # once cause more than one fetch. DELAY_MS=N is the delay of each way, 50 unless set; SIZE_MB=N, TREE_MB=N, SESSIONS=N (at
 # once) and ROUNDS=N likewise; AGENTD=PATH measures that binary. Needs Podman.
 
-# shellcheck source=examples/host.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+# shellcheck source=Benchmarks/shared.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
 delay=${DELAY_MS:-50}
 size=${SIZE_MB:-200}
 tree=${TREE_MB:-$((size / 10))}
 sessions=${SESSIONS:-20}
 rounds=${ROUNDS:-5}
-server='' proxy='' daemon=''
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/agentd-clone.XXXXXX")
-
-finish() {
-  local status=$? pid
-  trap - EXIT
-  for pid in "$daemon" "$proxy" "$server"; do
-    [[ -z $pid ]] || stop "$pid" || true
-  done
-  remove_tree "$scratch"
-  exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+begin clone
 
 # git without anything of this user's.
 quiet_git() {
@@ -135,26 +121,19 @@ free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 
 port=$(free_port)
 start server 'Ready to rumble' git daemon --verbose --export-all --reuseaddr --listen=127.0.0.1 --port="$port" \
   --base-path="$scratch" "$scratch" || fail "git daemon does not start: $(cat "$scratch/server.log")"
-server=$started
+servers+=("$started")
 start proxy ready python3 "$scratch/proxy.py" "$delay" "$port" || fail "the proxy does not start"
-proxy=$started
+servers+=("$started")
 url=git://127.0.0.1:$(awk '/^ready/ { print $2 }' "$scratch/proxy.log")/remote.git
 
-mkdir "$scratch/methodology"
-touch "$scratch/methodology/manifest.toml"
 {
-  printf '[daemon]\nsocket_path = "run/agentd.sock"\npid_file = "run/agentd.pid"\naudit_root = "audit"\ncache_root = "cache"\n'
+  daemon_section
   for name in direct mirrored; do
-    printf '[[profiles]]\nname = "%s"\nbase_image = "%s"\nmethodology_dir = "methodology"\ncommand = ["/bin/true"]\n' \
-      "$name" "$(base_image)"
+    profile_section "$name" "$(base_image)"
     printf 'repo = "%s"\nrepo_cache = %s\n' "$url" "$([[ $name == mirrored ]] && echo true || echo false)"
   done
 } >"$scratch/agentd.toml"
-AGENTD_LOG_FORMAT=json start daemon agentd.daemon_started "$agentd" daemon --config "$scratch/agentd.toml" || {
-  cat "$scratch/daemon.log" >&2
-  fail "the daemon did not start"
-}
-daemon=$started
+start_daemon daemon
 
 say "Cloning"
 for ((i = 0; i < rounds; i++)); do run direct; done | cut -d ' ' -f 1 >"$scratch/direct"

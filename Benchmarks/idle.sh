@@ -3,24 +3,12 @@
 #
 # Fails if a thread woke or if there are not exactly two (the loop and the worker). AGENTD=PATH measures that binary.
 
-# shellcheck source=examples/host.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+# shellcheck source=Benchmarks/shared.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
 seconds=30
 expected_threads=2
-daemon=''
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/agentd-idle.XXXXXX")
-
-finish() {
-  local status=$?
-  trap - EXIT
-  [[ -z $daemon ]] || stop "$daemon" || true
-  remove_tree "$scratch"
-  exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+begin idle
 
 # switches PID: thread id, name and context switches so far, voluntary and not, one thread a line.
 switches() {
@@ -34,34 +22,16 @@ switches() {
 install_packages "${agentd_packages[@]}"
 build_agentd
 
-mkdir "$scratch/methodology"
-touch "$scratch/methodology/manifest.toml"
-cat >"$scratch/agentd.toml" <<'EOF'
-[daemon]
-socket_path = "run/agentd.sock"
-pid_file = "run/agentd.pid"
-audit_root = "audit"
-cache_root = "cache"
-
-[[profiles]]
-name = "idle"
-base_image = "localhost/never-started:latest"
-methodology_dir = "methodology"
-command = ["/bin/true"]
-# A timer that is armed and not due wakes nobody either.
-repo = "https://example.org/never-cloned.git"
-schedule = "0 0 29 2 *"
-EOF
+{
+  daemon_section
+  profile_section idle
+  # A timer that is armed and not due wakes nobody either.
+  printf 'repo = "https://example.org/never-cloned.git"\nschedule = "0 0 29 2 *"\n'
+} >"$scratch/agentd.toml"
 
 awake=0
 for backend in io_uring epoll; do
-  AGENTD_REACTOR=$backend AGENTD_LOG=info AGENTD_LOG_FORMAT=json \
-    start "$backend" agentd.daemon_started "$agentd" daemon --config "$scratch/agentd.toml" || {
-    cat "$scratch/$backend.log" >&2
-    stop "$started" || true
-    fail "the daemon did not start on $backend"
-  }
-  daemon=$started
+  AGENTD_REACTOR=$backend start_daemon "$backend"
   # The line above is written before the loop waits for the first time: a second for it to settle.
   sleep 1
   switches "$daemon" >"$scratch/before"
@@ -77,7 +47,6 @@ for backend in io_uring epoll; do
   awk '/^(VmRSS|RssAnon):/ { printf "  %s %d kB\n", $1, $2 }' "/proc/$daemon/status"
   if ((threads != expected_threads)); then awake=1; fi
 
-  stop "$daemon" || fail "the daemon did not exit 0 on SIGTERM"
-  daemon=''
+  stop_daemon
 done
 ((awake == 0)) || fail "an idle daemon must have $expected_threads threads, and none may wake"

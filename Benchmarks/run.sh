@@ -8,10 +8,10 @@
 # --publish also puts them where README.md shows them. Fails when a claim does not hold. Installs what is missing and
 # builds everything; AGENTD=PATH measures that binary.
 
-# shellcheck source=examples/host.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+# shellcheck source=Benchmarks/shared.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
-engine=stub sessions='' rounds=10 publish='' git_daemon=''
+engine=stub sessions='' rounds=10 publish=''
 out=$repository_root/.build/benchmarks
 while (($# > 0)); do
   case $1 in
@@ -35,35 +35,22 @@ esac
 # What the stub's sessions leave is in memory, where there is room: the disk is not what they measure.
 place=${TMPDIR:-/tmp}
 if [[ $engine == stub && -d /dev/shm && -w /dev/shm ]]; then place=/dev/shm; fi
-scratch=$(mktemp -d "$place/agentd-bench.XXXXXX")
+begin bench "$place"
 
-finish() {
-  local status=$? name
-  trap - EXIT
-  trap '' INT TERM HUP
-  [[ -z $git_daemon ]] || stop "$git_daemon" 2>/dev/null || true
-  # Only what a measurement that failed has left: ours alone, by their names.
-  if [[ $engine == podman ]]; then
-    for name in "$scratch"/*/run/????????/; do
-      [[ -d $name ]] || continue
-      podman ps -aq --filter "name=^agentd-$(basename "$name")-" | xargs -r podman rm -f >/dev/null 2>&1 || true
-    done
-    podman ps -aq --filter 'name=^agentd-00000000-bench-' | xargs -r podman rm -f >/dev/null 2>&1 || true
-  fi
-  remove_tree "$scratch" || status=1
-  exit "$status"
+# Only what a measurement that failed has left: ours alone, by their names.
+clean_up() {
+  local name
+  [[ $engine == podman ]] || return 0
+  for name in "$scratch"/*/run/????????/; do
+    [[ -d $name ]] || continue
+    podman ps -aq --filter "name=^agentd-$(basename "$name")-" | xargs -r podman rm -f >/dev/null 2>&1 || true
+  done
+  podman ps -aq --filter 'name=^agentd-00000000-bench-' | xargs -r podman rm -f >/dev/null 2>&1 || true
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 install_packages "${agentd_packages[@]}"
 build_agentd
-
-options=(-c release --package-path "$repository_root/Benchmarks" --product SessionBenchmark)
-say "Building the benchmark (the first time takes minutes)"
-swift build "${options[@]}" --quiet >&2 || fail "swift build failed"
-benchmark=$(swift build "${options[@]}" --show-bin-path)/SessionBenchmark
+build_benchmark SessionBenchmark
 mkdir -p "$out" "$scratch/tools" "$scratch/engine"
 cc=(gcc -static -O2 -Wall -Wextra -Werror)
 "${cc[@]}" -o "$scratch/tools/pidwait" "$repository_root/Benchmarks/Tools/tools.c"
@@ -79,22 +66,8 @@ if [[ $engine == podman ]]; then
   ln "$scratch/tools/pidwait" "$scratch/engine/podman"
   BENCH_PODMAN=$(command -v podman)
   export BENCH_PODMAN
-  git init --quiet --initial-branch=main "$scratch/seed"
-  echo '# A repository to work on' >"$scratch/seed/README.md"
-  git -C "$scratch/seed" add README.md
-  git -C "$scratch/seed" -c user.name=operator -c user.email=operator@localhost -c commit.gpgsign=false \
-    commit --quiet --no-verify --message 'Begin'
-  git clone --quiet --bare "$scratch/seed" "$scratch/repositories/hello.git"
-  for try in {1..20}; do
-    port=$((RANDOM % 20000 + 20000))
-    if start "git-$try" 'Ready to rumble' "$(git --exec-path)/git-daemon" --verbose --export-all \
-      --base-path="$scratch/repositories" --listen=127.0.0.1 --port="$port" --max-connections=0; then
-      git_daemon=$started
-      break
-    fi
-    stop "$started" || true
-  done
-  [[ -n $git_daemon ]] || fail "git daemon found no free port on 127.0.0.1"
+  serve_repository
+  servers+=("$git_daemon")
   repository=git://127.0.0.1:$port/hello.git
 else
   "${cc[@]}" -o "$scratch/engine/podman" "$repository_root/Benchmarks/StubEngine/podman.c"

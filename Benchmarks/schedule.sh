@@ -7,27 +7,15 @@
 # the real Podman, and its sessions then run; otherwise each launch is refused by a stand-in, as 200 sessions at once are
 # another benchmark's subject.
 
-# shellcheck source=examples/host.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+# shellcheck source=Benchmarks/shared.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
 minutes=3
 profiles=${PROFILES:-200}
 engine=${ENGINE:-stub}
 # The seconds of each minute in which nobody may wake: the sessions of the stand-in are over long before.
 quiet_from=45 quiet_for=10
-daemon=''
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/agentd-schedule.XXXXXX")
-
-finish() {
-  local status=$?
-  trap - EXIT
-  [[ -z $daemon ]] || stop "$daemon" || true
-  remove_tree "$scratch"
-  exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+begin schedule
 
 # switches PID: the context switches of all threads so far.
 switches() { awk '/^(non)?voluntary_ctxt_switches:/ { sum += $2 } END { print sum }' "/proc/$1/task/"*/status; }
@@ -45,41 +33,28 @@ percentiles() {
 install_packages "${agentd_packages[@]}"
 build_agentd
 
-mkdir "$scratch/methodology" "$scratch/bin"
-touch "$scratch/methodology/manifest.toml"
 image=localhost/never-started:latest
 if [[ $engine == podman ]]; then
   import_base_image
   choose_podman_settings
   image=$(base_image)
 else
-  # shellcheck disable=SC2016 # expanded by the stand-in
-  printf '%s\n' '#!/bin/sh' 'case $1 in' \
-    'info) printf "overlay\n/nonexistent\n" ;;' \
-    'image) printf "%064d sha256:%064d\n" 1 1 ;;' \
-    'run) echo "Error: a stand-in starts no containers" >&2; exit 125 ;;' \
-    'esac' >"$scratch/bin/podman"
-  chmod 0755 "$scratch/bin/podman"
+  replace_podman
 fi
 {
-  printf '[daemon]\nsocket_path = "run/agentd.sock"\npid_file = "run/agentd.pid"\naudit_root = "audit"\nmax_sessions = 1000\n'
+  daemon_section
+  echo 'max_sessions = 1000'
   for ((i = 0; i < profiles; i++)); do
-    printf '[[profiles]]\nname = "p%d"\nbase_image = "%s"\nmethodology_dir = "methodology"\n' "$i" "$image"
+    profile_section "p$i" "$image"
     # Nobody serves this repository: a session ends with the failure of its clone.
-    printf 'command = ["/bin/true"]\nrepo = "https://127.0.0.1:9/none.git"\nrepo_cache = false\nschedule = "* * * * *"\n'
+    printf 'repo = "https://127.0.0.1:9/none.git"\nrepo_cache = false\nschedule = "* * * * *"\n'
   done
 } >"$scratch/agentd.toml"
 
 # Begun in the middle of a minute, so that each measured minute is a whole one.
 now=$(date +%s)
 if ((now % 60 > quiet_from)); then sleep_until $((now / 60 * 60 + 60 + 1)); fi
-PATH=$scratch/bin:$PATH AGENTD_LOG=info AGENTD_LOG_FORMAT=json \
-  start daemon agentd.daemon_started "$agentd" daemon --config "$scratch/agentd.toml" || {
-  cat "$scratch/daemon.log" >&2
-  stop "$started" || true
-  fail "the daemon did not start"
-}
-daemon=$started
+start_daemon daemon
 first=$((($(date +%s) / 60 + 1) * 60))
 woken=0 quiet=0
 for ((minute = 0; minute < minutes; minute++)); do
@@ -94,8 +69,7 @@ for ((minute = 0; minute < minutes; minute++)); do
   woken=$((woken + after - before))
 done
 log=$scratch/daemon.log
-stop "$daemon" || fail "the daemon did not exit 0 on SIGTERM"
-daemon=''
+stop_daemon
 
 echo "$profiles profiles, $minutes minutes, engine $engine (milliseconds)"
 printf '  %-28s %9s %9s %9s\n' '' median p99 max

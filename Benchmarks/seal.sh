@@ -5,50 +5,27 @@
 # daemon seals. Fails above 1.5 times of chmod's wall or processor time, and where one ping in a hundred takes 2 ms or
 # more. FILES=N sets how many files, AGENTD=PATH measures that binary. The sessions are run by a stand-in for podman.
 
-# shellcheck source=examples/host.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
+# shellcheck source=Benchmarks/shared.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
 files=${FILES:-100000}
-daemon=''
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/agentd-seal.XXXXXX")
+begin seal
 
-finish() {
-  local status=$?
-  trap - EXIT
-  [[ -z $daemon ]] || stop "$daemon" || true
-  chmod -R u+w "$scratch"
-  remove_tree "$scratch"
-  exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# A record that was sealed lets nobody remove anything.
+clean_up() { chmod -R u+w "$scratch"; }
 
 install_packages git g++ liburing-dev
 build_agentd
-options=(-c release --package-path "$repository_root/Benchmarks" --product SealBenchmark)
-say "Building the benchmark (the first time takes minutes)"
-swift build "${options[@]}" --quiet >&2 || fail "swift build failed"
-benchmark=$(swift build "${options[@]}" --show-bin-path)/SealBenchmark
+build_benchmark SealBenchmark
 
-mkdir "$scratch/methodology" "$scratch/bin"
-touch "$scratch/methodology/manifest.toml"
-cat >"$scratch/agentd.toml" <<'EOF'
-[daemon]
-socket_path = "run/agentd.sock"
-pid_file = "run/agentd.pid"
-audit_root = "audit"
-
-[[profiles]]
-name = "seal"
-base_image = "localhost/never-started:latest"
-methodology_dir = "methodology"
-command = ["/bin/true"]
-repo = "https://127.0.0.1:9/none.git"
-repo_cache = false
-EOF
+{
+  daemon_section
+  profile_section seal
+  printf 'repo = "https://127.0.0.1:9/none.git"\nrepo_cache = false\n'
+} >"$scratch/agentd.toml"
 
 # Its container reads its envelope, comes to its command, and fills runa/ in place of that.
+mkdir "$scratch/bin"
 cat >"$scratch/bin/podman" <<EOF
 #!/bin/sh
 benchmark='$benchmark' files='$files' scratch='$scratch'
@@ -101,14 +78,7 @@ mkdir "$scratch/cost"
 within=1
 "$benchmark" ratio "$scratch/cost" "$files" || within=0
 
-PATH=$scratch/bin:$PATH AGENTD_LOG=info AGENTD_LOG_FORMAT=json \
-  start daemon agentd.daemon_started "$agentd" daemon --config "$scratch/agentd.toml" || {
-  cat "$scratch/daemon.log" >&2
-  stop "$started" || true
-  fail "the daemon did not start"
-}
-daemon=$started
+start_daemon daemon
 "$benchmark" daemon "$agentd" "$scratch/agentd.toml" "$scratch/run/agentd.sock" "$scratch" "$files" || within=0
-stop "$daemon" || fail "the daemon did not exit 0 on SIGTERM"
-daemon=''
+stop_daemon
 ((within == 1)) || fail "sealing takes more than it may, as said above"

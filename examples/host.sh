@@ -252,6 +252,29 @@ stop() {
   wait "$1"
 }
 
+# serve_repository: makes a repository in `scratch` and has git serve it, to any number of clients at once, on a free port
+# of loopback, as git://127.0.0.1:$port/hello.git. The server's process id is then in `git_daemon`.
+serve_repository() {
+  local try
+  git init --quiet --initial-branch=main "$scratch/seed"
+  echo '# A repository for an agent to work on' >"$scratch/seed/README.md"
+  git -C "$scratch/seed" add README.md
+  git -C "$scratch/seed" -c user.name=operator -c user.email=operator@localhost -c commit.gpgsign=false \
+    commit --quiet --no-verify --message 'Begin'
+  git clone --quiet --bare "$scratch/seed" "$scratch/repositories/hello.git"
+  for try in {1..20}; do
+    port=$((RANDOM % 20000 + 20000))
+    if start "git-$try" 'Ready to rumble' "$(git --exec-path)/git-daemon" --verbose --export-all \
+      --base-path="$scratch/repositories" --listen=127.0.0.1 --port="$port" --max-connections=0; then
+      git_daemon=$started
+      return
+    fi
+    stop "$started" || true
+  done
+  tail -n 5 "$scratch/git-$try.log" >&2
+  fail "git daemon found no free port on 127.0.0.1"
+}
+
 # remove_tree PATH: also what a rootless container's users own and what a record has sealed.
 remove_tree() {
   rm -rf "$1" 2>/dev/null || podman unshare rm -rf "$1"

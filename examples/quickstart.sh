@@ -43,27 +43,6 @@ choose_podman_store
 import_base_image
 choose_podman_settings
 
-# serve_repository: a bare repository, served by git on a free port of loopback; the port is left in `port`.
-serve_repository() {
-  local try
-  git init --quiet --initial-branch=main "$scratch/seed"
-  echo '# A repository for an agent to work on' >"$scratch/seed/README.md"
-  git -C "$scratch/seed" add README.md
-  git -C "$scratch/seed" -c user.name=operator -c user.email=operator@localhost -c commit.gpgsign=false \
-    commit --quiet --no-verify --message 'Begin'
-  git clone --quiet --bare "$scratch/seed" "$scratch/repositories/hello.git"
-  for try in {1..20}; do
-    port=$((RANDOM % 20000 + 20000))
-    if start "git-$try" 'Ready to rumble' "$(git --exec-path)/git-daemon" --verbose --export-all \
-      --base-path="$scratch/repositories" --listen=127.0.0.1 --port="$port"; then
-      git_daemon=$started
-      return
-    fi
-    stop "$started" || true
-  done
-  tail -n 5 "$scratch/git-$try.log" >&2
-  fail "git daemon found no free port on 127.0.0.1"
-}
 serve_repository
 say "Serving a repository at git://127.0.0.1:$port/hello.git"
 

@@ -5,8 +5,9 @@ public import Reactor
 /// Serves requests on a Unix socket.
 @Loop
 public final class Server {
-  /// Connections at once. Beyond it the oldest that waits for nothing makes room, so that a crowd of silent
-  /// clients cannot keep out one that speaks.
+  /// Connections at once that wait for no session's end. Beyond it the oldest of them makes room, so that a crowd of
+  /// silent clients cannot keep out one that speaks. Those that wait are not counted: the sessions and followers that
+  /// there may be bound them.
   public static let connectionLimit = 512
   /// How long a client may keep the daemon waiting.
   public static let clientPatience: Duration = .seconds(10)
@@ -72,7 +73,6 @@ public final class Server {
       }
       return
     }
-    // Those that wait for sessions are bounded by the sessions and followers that there may be, and are not in the way.
     if connections.count >= Self.connectionLimit,
       connections.values.count(where: { !$0.isAttached }) >= Self.connectionLimit
     {

@@ -103,6 +103,14 @@ struct Admission<ID: Hashable & Sendable>: Sendable {
     return true
   }
 
+  /// Nobody waits any more.
+  ///
+  /// - Returns: those that did, the next one first.
+  mutating func withdrawAll() -> [ID] {
+    defer { queue = [] }
+    return queue
+  }
+
   /// How many wait before a session that waits; nil when it does not.
   func ahead(of session: ID) -> Int? { queue.firstIndex(of: session) }
 }

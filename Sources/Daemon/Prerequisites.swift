@@ -2,6 +2,7 @@
 
 internal import Audit
 internal import Engine
+internal import Glibc
 internal import Logging
 internal import Profiles
 internal import Reactor
@@ -37,11 +38,11 @@ extension Service {
     return containers
   }
 
-  /// The path of git; nil when each profile does without.
+  /// The path of git; nil when there is none and each profile does without.
   func findGit(_ worker: Worker) async throws(StartFailure) -> String? {
-    guard configuration.hasMirrors else { return nil }
     let path = environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
-    guard let git = await worker.run({ Executable.find("git", in: path) }) else {
+    let git = await worker.run { Executable.find("git", in: path) }
+    guard git != nil || !configuration.hasMirrors else {
       throw StartFailure(
         "There is no git in PATH (\(path)), and profiles have a repo_cache: install git, correct the daemon's PATH, "
           + "or set repo_cache = false in each profile.")
@@ -49,11 +50,33 @@ extension Service {
     return git
   }
 
+  /// Where the mirrors are, nobody else can put anything in the place of a folder.
+  func proveCacheRoot(_ worker: Worker) async throws(StartFailure) {
+    let root = configuration.daemon.cacheRoot
+    guard let weakness = await worker.run({ Mirrors.weakness(of: root, for: geteuid()) }) else { return }
+    throw StartFailure(
+      "Mirrors are not kept in \(root), because \(weakness), who could replace what is below it: see to that, or name "
+        + "another cache_root.")
+  }
+
+  /// The mirrors, also where no profile has any but an earlier configuration had: they are kept in order, and go by age.
   func findMirrors(_ instance: Instance, _ worker: Worker) async throws(StartFailure) -> Mirrors? {
-    guard let git = try await findGit(worker) else { return nil }
+    let root = configuration.daemon.cacheRoot
+    if !configuration.hasMirrors {
+      guard await worker.run({ Mirrors.exist(of: instance.id, in: root) }) else { return nil }
+    }
+    let git = try await findGit(worker)
+    do throws(StartFailure) {
+      try await proveCacheRoot(worker)
+    } catch {
+      guard !configuration.hasMirrors else { throw error }
+      Self.tell(.notRemoved(reason: error.description), log)
+      return nil
+    }
     let withheld = configuration.secretVariables
     let mirrors = Mirrors(
-      git: Git(executable: git), root: configuration.daemon.cacheRoot, daemon: instance.id,
+      // Where there is none, no profile needs it, and none of an earlier daemon's can run.
+      git: Git(executable: git ?? "/usr/bin/git"), root: root, daemon: instance.id,
       maxAge: configuration.daemon.cacheMaxAge,
       environment: environment.filter { !withheld.contains($0.key) }, worker: worker)
     mirrors.onEvent = { [log] in Self.tell($0, log) }

@@ -103,6 +103,7 @@ public final class Service {
       try await proveAuditRoot(worker)
       _ = try await reachPodman(worker)
       _ = try await findGit(worker)
+      if configuration.hasMirrors { try await proveCacheRoot(worker) }
       try await Predecessor(pidFile: configuration.daemon.pidFile, worker: worker, log: log).handOver()
     }
     let instance = try await worker.run { [daemon = configuration.daemon] () throws(StartFailure) in

@@ -58,7 +58,12 @@ extension Service {
 
   /// Ends all that wait: a daemon that drains begins nothing.
   func endQueue() {
-    for session in admission.queue.compactMap({ sessions[$0] }) { end(session, because: Self.drained) }
+    // All at once: taken out one by one, each would have the rest of a long queue moved up.
+    for id in admission.withdrawAll() {
+      guard let session = sessions[id] else { preconditionFailure("who waits is a session of this daemon") }
+      session.stop(because: Self.drained)
+      Loop.spawn { await self.live(session) }
+    }
   }
 
   /// A session as a client is told of it.

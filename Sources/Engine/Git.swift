@@ -19,11 +19,12 @@ public struct Git: Sendable, Equatable {
   /// Names the program.
   public init(executable: String) { self.executable = executable }
 
-  /// Settings of every call: nothing runs beside it or after it, and a server that says nothing for a minute is given
-  /// up (git knows that for http only; the deadline is for the rest).
+  /// Settings of every call: nothing runs beside it or after it, a redirect is followed for the first request only, and a
+  /// server that says nothing for a minute is given up (git knows that for http only; the deadline is for the rest).
   private static let settings = [
     "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false", "-c",
     "core.hooksPath=/dev/null", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60",
+    "-c", "http.followRedirects=initial",
   ]
 
   /// Fetches what a clone of the repository would get, its default branch included, into a new bare repository.
@@ -86,6 +87,9 @@ public struct Git: Sendable, Equatable {
       "GIT_DEFAULT_REF_FORMAT=files", "GIT_DEFAULT_HASH=sha1",
     ]
   }
+
+  /// The variable by which all that a git has started is found, wherever it went: what it works on, which is for it alone.
+  static func mark(of directory: String) -> String { "AGENTD_GIT_WORKS_ON=\(directory)" }
 
   /// The variable with a token, in octal so that it may hold any byte.
   static func variable(for token: [UInt8]) -> String {

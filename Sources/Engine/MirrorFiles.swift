@@ -75,15 +75,6 @@ struct MirrorFiles: Sendable {
     return names?.contains { $0.utf8.count == 2 } ?? false
   }
 
-  /// The sizes of all packs together, with their indexes, in bytes.
-  static func size(of directory: String) -> UInt64 {
-    let packs = (try? names(in: "\(directory)/objects/pack")) ?? []
-    return packs.reduce(0) { sum, name in
-      var status = stat()
-      return lstat("\(directory)/objects/pack/\(name)", &status) == 0 ? sum + UInt64(status.st_size) : sum
-    }
-  }
-
   // MARK: Making
 
   /// Makes the mirror's directory, with those above it from `root` on.
@@ -113,6 +104,51 @@ struct MirrorFiles: Sendable {
     guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
       throw SystemError("use \(path), which is not for the daemon's user only", .permissionDenied)
     }
+  }
+
+  /// How many links a path may lead through, as for the kernel (path_resolution(7)).
+  private static let linkLimit = 40
+
+  /// The first folder on the way to a path in which somebody else could put something in the place of what is there: it
+  /// is neither root's nor the user's own, or everybody may write to it and remove what is another's. A link is one too,
+  /// when it is somebody else's. What its group may do is the operator's word.
+  ///
+  /// - Parameters:
+  ///   - path: an absolute path. What is not there yet will be the user's own.
+  ///   - user: whose processes use it.
+  /// - Returns: a sentence's beginning, such as "/a belongs to uid 7"; nil when there is none.
+  static func weakness(of path: String, for user: uid_t) -> String? {
+    var left = path.split(separator: "/").map(String.init)[...]
+    var links = 0
+    var resolved = ""
+    while true {
+      var status = stat()
+      let name = resolved.isEmpty ? "/" : resolved
+      guard lstat(name, &status) == 0 else { return nil }
+      guard status.st_uid == 0 || status.st_uid == user else {
+        return "\(name) belongs to uid \(status.st_uid)"
+      }
+      if status.st_mode & S_IFMT == S_IFLNK {
+        links += 1
+        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let length = readlink(name, &target, target.count)
+        guard length > 0, links <= linkLimit else { return nil }
+        let text = String(decoding: target[..<length], as: UTF8.self)
+        left = text.split(separator: "/").map(String.init) + left
+        resolved = text.hasPrefix("/") ? "" : parent(resolved)
+      } else if status.st_mode & S_IWOTH != 0, status.st_mode & S_ISVTX == 0 {
+        return "\(name) may be written to by everybody"
+      }
+      while left.first == "." || left.first == ".." {
+        if left.removeFirst() == ".." { resolved = parent(resolved) }
+      }
+      guard let next = left.popFirst() else { return nil }
+      resolved += "/\(next)"
+    }
+  }
+
+  private static func parent(_ path: String) -> String {
+    path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
   }
 
   /// Gives what git has fetched into a directory the packs that the mirror has already.
@@ -232,7 +268,8 @@ struct MirrorFiles: Sendable {
     return names
   }
 
-  private static func read(_ path: String) throws(SystemError) -> [UInt8] {
+  /// All of a file.
+  static func read(_ path: String) throws(SystemError) -> [UInt8] {
     let raw = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
     guard raw >= 0 else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
     let file = Descriptor(owning: raw)

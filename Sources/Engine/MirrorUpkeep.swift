@@ -51,6 +51,41 @@ extension Mirrors {
     }
   }
 
+  /// Ends what a git has started that was ended by a signal, and not by us: the kernel takes one process when it wants
+  /// memory. Its group has no number any more that would be sure to be its own; what it worked on stands in the
+  /// environment of each.
+  func endRemains(of mark: String) async {
+    var held: [Process] = []
+    var seen: Set<Int32> = []
+    // Again, as long as there are others: one may have started another before it was ended.
+    while true {
+      let found = await worker.run { [user = geteuid()] in
+        Process.all(of: user).map(\.pid).filter { Self.isMarked($0, mark) }
+      }
+      let new = found.filter { seen.insert($0).inserted }
+      guard !new.isEmpty else { break }
+      for pid in new {
+        // Held first and looked at again: the number may have become another's.
+        guard let process = try? Process(pid: pid, needsStatus: false) else { continue }
+        held.append(process)
+        if await worker.run({ Self.isMarked(pid, mark) }) {
+          try? process.signal(SIGKILL)
+        } else {
+          process.close()
+        }
+      }
+      let patience = Timer(after: Self.killPatience) { [held] in for process in held { process.close() } }
+      for process in held { await process.wait() }
+      patience.cancel()
+    }
+    for process in held { process.close() }
+  }
+
+  private nonisolated static func isMarked(_ pid: Int32, _ mark: String) -> Bool {
+    guard let variables = try? MirrorFiles.read("/proc/\(pid)/environ") else { return false }
+    return variables.split(separator: 0).contains { $0.elementsEqual(mark.utf8) }
+  }
+
   /// What a git was making, or a removal had not finished, when its daemon died.
   private func removeLeftovers() async {
     let leftovers = await worker.run { [mirrorsPath, tag] in
@@ -70,14 +105,19 @@ extension Mirrors {
   func dropUnused() async {
     lastSweep = Loop.now
     let oldest = Loop.wallClock - maxAge
-    let unused = await worker.run { [mirrorsPath] in
-      Self.directories(in: mirrorsPath).flatMap { profile in
+    let (unused, next) = await worker.run { [mirrorsPath] in
+      var unused: [String] = []
+      var next: Timestamp?
+      for profile in Self.directories(in: mirrorsPath) {
         let mirrors = Self.directories(in: profile).filter(Self.isMirror)
           .map { (path: $0, used: Self.lastUse(of: $0)) }.sorted { $0.used > $1.used }
-        return mirrors.enumerated().filter { $0.element.used < oldest || $0.offset >= Self.countLimit }
-          .map(\.element.path)
+        let kept = mirrors.prefix(Self.countLimit).prefix { $0.used >= oldest }
+        unused += mirrors[kept.endIndex...].map(\.path)
+        if let last = kept.last { next = min(next ?? last.used, last.used) }
       }
+      return (unused, next)
     }
+    sweep(after: next.map { $0 - oldest })
     var dropped = 0
     // What is being asked for now has been asked for. Should it be asked for in the next moment, its first job comes
     // after this one, and finds nothing.
@@ -90,6 +130,17 @@ extension Mirrors {
       dropped += 1
     }
     if dropped > 0 { onEvent?(.dropped(count: dropped)) }
+  }
+
+  /// Looks again when the next one has not been asked for in a long time, though no fetch may come any more.
+  private func sweep(after delay: Duration?) {
+    nextSweep?.cancel()
+    nextSweep = nil
+    guard let delay, !isClosed else { return }
+    nextSweep = Timer(after: max(delay, bounds.sweepInterval)) { [weak self] in
+      guard let self else { return }
+      Loop.spawn { await self.dropUnused() }
+    }
   }
 
   /// Removes a tree in steps, so that other work of the worker has its turn.

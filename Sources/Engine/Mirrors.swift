@@ -52,8 +52,11 @@ public final class Mirrors {
   public struct Bounds: Sendable {
     /// Of a fetch, from its start. As long as a pull.
     public var deadline: Duration = .seconds(1800)
-    /// Of a mirror, and so of each file that git writes, in bytes.
+    /// Of a mirror, in bytes as `TreeSize` counts them. Of each file that git writes the kernel sees to it (RLIMIT_FSIZE);
+    /// of all together the worker, while git runs and when it has ended.
     public var size: UInt64 = 16 << 30
+    /// How long after one look at what git has written so far the next one is. What comes meanwhile is beyond the bound.
+    public var lookInterval: Duration = .seconds(2)
     /// Packs beyond which a mirror is consolidated while nobody waits for it: each fetch that brings something adds one,
     /// and git looks into all of them.
     public var packs = 16
@@ -104,7 +107,7 @@ public final class Mirrors {
   let git: Git
   private let environment: [String]
   let worker: Worker
-  private let bounds: Bounds
+  let bounds: Bounds
   let maxAge: Duration
   let mirrorsPath: String
   let clonesPath: String
@@ -114,8 +117,12 @@ public final class Mirrors {
   /// The paths of mirrors that a session could not clone from.
   var suspects: Set<String> = []
   private var running: [ObjectIdentifier: Child] = [:]
-  private var isClosed = false
+  /// Those among them that were ended with all that they have started.
+  private var killed: Set<ObjectIdentifier> = []
+  private(set) var isClosed = false
   var lastSweep: Instant?
+  /// Fires when the next mirror has not been asked for in a long time.
+  var nextSweep: Timer?
   /// In the names of what this process makes, so that it is told from what an earlier one left.
   let tag = hex(UInt64.random(in: .min ... .max))
   var made = 0
@@ -144,6 +151,22 @@ public final class Mirrors {
     clonesPath = "\(root)/clones/\(daemon)"
   }
 
+  /// Whether a daemon has, or once had, any mirrors. Looks at the disk: call it on the worker.
+  public nonisolated static func exist(of daemon: String, in root: String) -> Bool {
+    ["mirrors", "clones"].contains { access("\(root)/\($0)/\(daemon)", F_OK) == 0 }
+  }
+
+  /// The first folder of a cache root, or on the way to it, in which another user could put something in the place of
+  /// what is there. Looks at the disk: call it on the worker.
+  ///
+  /// - Parameters:
+  ///   - root: an absolute path.
+  ///   - user: the daemon's.
+  /// - Returns: a clause such as "/a belongs to uid 7"; nil when there is none.
+  public nonisolated static func weakness(of root: String, for user: UInt32) -> String? {
+    ["mirrors", "clones"].lazy.compactMap { MirrorFiles.weakness(of: "\(root)/\($0)", for: user) }.first
+  }
+
   // MARK: What sessions ask for
 
   /// A session that was asked for and has not come as far as to ask for a mirror, if it ever will.
@@ -170,7 +193,7 @@ public final class Mirrors {
       if let mirror = mirrors[files.path] {
         mirror.wishes.append(wish)
         mirror.token = token
-        mirror.consolidating?.kill()
+        kill(mirror.consolidating)
       } else {
         let mirror = Mirror(profile: profile, repository: repository, files: files)
         mirror.wishes = [wish]
@@ -190,7 +213,7 @@ public final class Mirrors {
         mirror.served.removeAll { $0 === wish }
         wish.continuation.resume(returning: .failure(MirrorFailure("the session was stopped")))
       }
-      if mirror.served.isEmpty { mirror.fetching?.kill() }
+      if mirror.served.isEmpty { kill(mirror.fetching) }
     }
   }
 
@@ -314,7 +337,13 @@ public final class Mirrors {
     // They may all have been stopped while the disk was waited for.
     guard !mirror.served.isEmpty else { throw MirrorFailure("nobody waits for it any more") }
     let words = git.fetch(mirror.repository, into: directory, hasToken: token != nil)
-    let result = try await run(words, variables) { mirror.fetching = $0 }
+    let result: CommandResult
+    do throws(MirrorFailure) {
+      result = try await run(words, variables, in: directory, isGrowing: true) { mirror.fetching = $0 }
+    } catch {
+      await remove(directory)
+      throw error
+    }
     return Fetched(
       directory: directory, failure: failure(result, token),
       blamesMirror: reusing && !result.timedOut && Git.blames(repository, result.standardError),
@@ -345,7 +374,7 @@ public final class Mirrors {
   ) async throws(MirrorFailure) -> Bool {
     guard let tips, tips.count <= Self.movedLimit else { return true }
     guard !tips.isEmpty else { return false }
-    let result = try await run(git.unreachable(directory, from: tips), environment) {
+    let result = try await run(git.unreachable(directory, from: tips), environment, in: directory) {
       mirror.fetching = $0
     }
     return !result.succeeded || !result.standardOutput.isEmpty
@@ -357,21 +386,24 @@ public final class Mirrors {
     let directory = fetched.directory
     do {
       if let failure = fetched.failure { throw failure }
+      guard await isWithinBounds(directory) else { throw tooLarge }
       let (isLoose, tips) = try await worker.run { () throws(SystemError) in
         let tips = reusing ? files.droppedTips(by: directory) : []
         if reusing { try files.lendPacks(to: directory) }
         return (MirrorFiles.hasLooseObjects(directory), tips)
       }
       if isLoose {
-        let result = try await run(git.pack(directory), environment) { mirror.fetching = $0 }
+        let result = try await run(git.pack(directory), environment, in: directory) { mirror.fetching = $0 }
         if let failure = failure(result, nil) { throw failure }
       }
       if try await hasDropped(tips, directory, mirror) {
-        let result = try await run(git.consolidate(directory), environment) { mirror.fetching = $0 }
+        let result = try await run(git.consolidate(directory), environment, in: directory) {
+          mirror.fetching = $0
+        }
         if let failure = failure(result, nil) { throw failure }
       }
-      let size = await worker.run { MirrorFiles.size(of: directory) }
-      guard size <= bounds.size else {
+      // With what it has from the mirror.
+      guard await isWithinBounds(directory) else {
         // Most of it may be what the remote has dropped long ago.
         if reusing { suspects.insert(files.path) }
         throw tooLarge
@@ -382,6 +414,10 @@ public final class Mirrors {
       if let failure = error as? MirrorFailure { throw failure }
       throw MirrorFailure("its mirror cannot be written (\(error)): see to cache_root")
     }
+  }
+
+  private func isWithinBounds(_ directory: String) async -> Bool {
+    await TreeSize.measure(directory, upTo: bounds.size, on: worker) <= bounds.size
   }
 
   private func replace(_ files: MirrorFiles, by directory: String) async throws(SystemError) {
@@ -401,7 +437,7 @@ public final class Mirrors {
     do {
       try await worker.run { () throws(SystemError) in try files.copy(to: directory) }
       guard mirror.wishes.isEmpty else { return await remove(directory) }
-      let result = try await run(git.consolidate(directory), environment) {
+      let result = try await run(git.consolidate(directory), environment, in: directory) {
         mirror.consolidating = packs > bounds.mostPacks ? nil : $0
       }
       isSound = result.succeeded || result.timedOut || result.status == .signaled(SIGKILL)
@@ -418,24 +454,49 @@ public final class Mirrors {
     return "\(files.path)/incoming-\(tag)-\(made)"
   }
 
+  /// Runs git.
+  ///
+  /// - Parameters:
+  ///   - directory: what it works on, which is for it alone.
+  ///   - isGrowing: whether that may become larger than a mirror may be.
+  ///   - hold: is given the child while it runs, and nil then.
   private func run(
-    _ words: [String], _ environment: [String], _ hold: (Child?) -> Void
+    _ words: [String], _ environment: [String], in directory: String, isGrowing: Bool = false,
+    _ hold: (Child?) -> Void
   ) async throws(MirrorFailure) -> CommandResult {
     guard !isClosed else { throw MirrorFailure("the daemon is stopping") }
+    let mark = Git.mark(of: directory)
+    let child: Child
     do throws(SystemError) {
-      let child = try Child(
+      child = try Child(
         Command(
-          executable: git.executable, arguments: words, environment: environment, deadline: bounds.deadline,
-          fileSizeLimit: bounds.size))
-      running[ObjectIdentifier(child)] = child
-      hold(child)
-      let result = await child.wait()
-      hold(nil)
-      running[ObjectIdentifier(child)] = nil
-      return result
+          executable: git.executable, arguments: words, environment: environment + [mark],
+          deadline: bounds.deadline, fileSizeLimit: bounds.size))
     } catch {
       throw MirrorFailure("git could not be started (\(error))")
     }
+    let id = ObjectIdentifier(child)
+    running[id] = child
+    hold(child)
+    let growth =
+      isGrowing
+      ? GrowthWatch(directory, limit: bounds.size, every: bounds.lookInterval, on: worker) {
+        self.kill(child)
+      } : nil
+    let result = await child.wait()
+    growth?.end()
+    hold(nil)
+    running[id] = nil
+    let wasKilled = killed.remove(id) != nil || result.timedOut
+    if case .signaled = result.status, !wasKilled { await endRemains(of: mark) }
+    if growth?.isExceeded ?? false { throw tooLarge }
+    return result
+  }
+
+  private func kill(_ child: Child?) {
+    guard let child else { return }
+    killed.insert(ObjectIdentifier(child))
+    child.kill()
   }
 
   /// Whether somebody waits for a mirror, or something is done with it.
@@ -444,8 +505,9 @@ public final class Mirrors {
   /// Ends every git, and begins none any more.
   public func close() async {
     isClosed = true
+    nextSweep?.cancel()
     for child in running.values {
-      child.kill()
+      kill(child)
       _ = await child.wait()
     }
   }

@@ -22,7 +22,8 @@ enum Limits {
   static let mounts = 256
   /// Credentials of one profile; each becomes a variable in the command's environment.
   static let credentials = 256
-  /// Sessions at once that may be asked for: each takes some descriptors of the daemon.
+  /// Sessions at once that may be asked for: each takes some kilobytes of the daemon, and two descriptors where the
+  /// kernel cannot keep them in io_uring's own table; a hard limit of 20,000 would be reached there.
   static let sessions = 10_000
   /// Sessions in the queue that may be asked for: each has a record.
   static let queuedSessions = 10_000

@@ -72,10 +72,8 @@ public struct Recovery {
       traces[id] = nil
     }
     await removeLeftovers(traces, recovered: recovered.count)
-    // In the order in which they were accepted, so that those that wait keep their places.
-    return recovered.sorted {
-      $0.session.facts.acceptedNanoseconds < $1.session.facts.acceptedNanoseconds
-    }
+    // So that those that wait keep their places.
+    return recovered.sorted { $0.session.facts.precedes($1.session.facts) }
   }
 
   // MARK: Finding
@@ -305,5 +303,19 @@ public struct Recovery {
 
   private func fail(_ reason: String) {
     log.error("runner.lifecycle_failure", metadata: ["stage": "recovery", "reason": "\(reason)"])
+  }
+}
+
+extension Facts {
+  /// Whether the session was accepted before another one.
+  ///
+  /// The monotonic clock tells, whatever is done to the other one; but not of runs of the machine before this one. Those
+  /// come first, by the wall clock.
+  func precedes(_ other: Facts) -> Bool { order < other.order }
+
+  private var order: (UInt64, Timestamp, String) {
+    // Since its boot, so never 0 in a run of the machine that lives.
+    let moment = bootID == Boot.id ? max(acceptedNanoseconds, 1) : 0
+    return (moment, metadata.startTimestamp, metadata.sessionID)
   }
 }

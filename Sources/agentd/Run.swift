@@ -34,7 +34,10 @@ struct Run: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "End the session after this long, counted from the start of its setup.",
+      """
+      End the session after this long, counted from the start of its setup. The fetch before that may take as long \
+      once more.
+      """,
       valueName: "duration, like 90s, 15m or 2h"))
   var timeout: DurationArgument?
 

@@ -19,6 +19,8 @@ struct AdmissionTests {
     admission.withdraw(session)
   }
 
+  private func withdrawAll(_ admission: inout Admission<Int>) -> [Int] { admission.withdrawAll() }
+
   private func reserve(_ admission: inout Admission<Int>) -> Admission<Int>.Place? { admission.reserve() }
 
   private func starts(_ admission: inout Admission<Int>) -> [Int] {
@@ -44,6 +46,18 @@ struct AdmissionTests {
     #expect(!withdraw(3, &admission))
     admission.end(0)
     #expect(starts(&admission) == [5])
+  }
+
+  @Test("all that wait are taken out at once, in their order, and what lives stays")
+  func withdrawAll() {
+    var admission = Admission<Int>(limit: 1, queueLimit: 3)
+    #expect((0..<4).map { admit($0, &admission) } == [true, true, true, true])
+    #expect(withdrawAll(&admission) == [1, 2, 3])
+    #expect(withdrawAll(&admission) == [])
+    #expect(admission.queue == [])
+    #expect(admission.liveCount == 1)
+    #expect(admit(4, &admission))
+    #expect(admission.queue == [4])
   }
 
   @Test("a request that is being prepared keeps its place, and nobody who came later goes before it")

@@ -24,7 +24,7 @@ struct QueueTests {
   func stop() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
-      try await stopWhileQueued()
+      try await withBusyDaemon(stopWhileQueued)
     }
   }
 
@@ -40,7 +40,7 @@ struct QueueTests {
   func drain() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
-      try await drainWithAQueue()
+      try await withBusyDaemon(drainWithAQueue)
     }
   }
 
@@ -117,8 +117,7 @@ private func starts() -> [String] {
   let client = try await fixture.connect()
   defer { client.close() }
   // The first one ends last, so that the others come and go in the place beside it.
-  #expect(mkfifo("\(fixture.scratch.path)/last", 0o600) == 0)
-  let last = Descriptor(owning: open("\(fixture.scratch.path)/last", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+  let last = try makeFIFO("\(fixture.scratch.path)/last")
   try fixture.on("run", "finish=\"$here/last\"")
   var sessions = [try await begin(client)]
   try await fixture.waitForCommands(1)
@@ -152,7 +151,10 @@ private func starts() -> [String] {
   #expect(!exists(fixture.runtimeDirectory))
 }
 
-@Loop private func stopWhileQueued() async throws {
+/// A daemon for one session at a time, which has one.
+@Loop private func withBusyDaemon(
+  _ body: @Loop (_ fixture: ServiceFixture, _ client: Client, _ running: AcceptedSession) async throws -> Void
+) async throws {
   let fixture = try await ServiceFixture(one)
   defer { fixture.scratch.remove() }
   fixture.start()
@@ -160,6 +162,12 @@ private func starts() -> [String] {
   defer { client.close() }
   let running = try await begin(client)
   try await fixture.waitForCommands(1)
+  try await body(fixture, client, running)
+}
+
+@Loop private func stopWhileQueued(
+  _ fixture: ServiceFixture, _ client: Client, _ running: AcceptedSession
+) async throws {
   let waiting = try await fixture.connect()
   defer { waiting.close() }
   let queued = try await begin(waiting, detach: false)
@@ -225,14 +233,9 @@ private func starts() -> [String] {
   #expect(await fixture.end() == nil)
 }
 
-@Loop private func drainWithAQueue() async throws {
-  let fixture = try await ServiceFixture(one)
-  defer { fixture.scratch.remove() }
-  fixture.start()
-  let client = try await fixture.connect()
-  defer { client.close() }
-  let running = try await begin(client)
-  try await fixture.waitForCommands(1)
+@Loop private func drainWithAQueue(
+  _ fixture: ServiceFixture, _ client: Client, _ running: AcceptedSession
+) async throws {
   var waiting: [(client: Client, session: AcceptedSession)] = []
   for _ in 0..<3 {
     let client = try await fixture.connect()

@@ -98,12 +98,14 @@ final class ServiceFixture {
 
   /// - Parameters:
   ///   - settings: further lines of the `[daemon]` table.
+  ///   - hasMirrors: whether its profiles have a repo_cache.
   ///   - others: the names of further profiles, which are like the first.
   ///   - command: the profiles' command, one word.
   ///   - path: an empty directory; nil for a fresh one.
   ///   - left: the directory of a fixture of another process, whose daemon has gone.
   init(
-    _ settings: String = "", others: [String] = [], command: String = "true", at path: String? = nil,
+    _ settings: String = "", hasMirrors: Bool = false, others: [String] = [], command: String = "true",
+    at path: String? = nil,
     takingOver left: String? = nil
   ) async throws {
     scratch = (left ?? path).map { Scratch(existing: $0) } ?? Scratch()
@@ -120,6 +122,7 @@ final class ServiceFixture {
       socket_path = "run/agentd.sock"
       pid_file = "run/agentd.pid"
       audit_root = "audit"
+      cache_root = "cache"
       \(settings)
 
       """
@@ -131,7 +134,7 @@ final class ServiceFixture {
       methodology_dir = "method"
       command = ["\(command)"]
       repo = "https://example.org/a.git"
-      repo_cache = false
+      repo_cache = \(hasMirrors)
       [[profiles.credentials]]
       name = "API_KEY"
       source = "\(Self.secretVariable)"

@@ -63,8 +63,7 @@ struct ContainersTests {
     defer { fixture.scratch.remove() }
     let running = "\(fixture.scratch.path)/running"
     try write("", to: running)
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
     let questions = try (0..<12).map { number in
       let name = try Fixture.name(number)
       return Task { @Loop in try await fixture.containers.exit(of: name) }
@@ -244,8 +243,7 @@ struct ContainersTests {
       esac
       """, processLimit: 2, deadlines: deadlines)
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
     let stuck = try (0..<6).map { _ in
       let launch = try launch(of: "stuck")
       return Task { @Loop in await Fixture.failure { try await fixture.containers.launch(launch) } }
@@ -262,8 +260,7 @@ struct ContainersTests {
   func withdrawn() async throws {
     let fixture = try await Fixture("read -r line <\"$here/go\"", processLimit: 1)
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
     let running = try launch()
     let first = Task { @Loop in await Fixture.failure { try await fixture.containers.launch(running) } }
     try await fixture.podman.wait(for: 1)
@@ -301,8 +298,7 @@ struct ContainersTests {
       [ "$line" != hang ] || exec sleep 1000
       """, deadlines: deadlines)
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
     let withdrawal = Withdrawal()
     let wanted = try launch()
     let launching = Task { @Loop in

@@ -14,7 +14,9 @@ struct GitTests {
     let words = git.fetch("git://h/r", into: "/cache/new", hasToken: false)
     #expect(
       words.suffix(7) == ["clone", "--quiet", "--bare", "--template=", "--", "git://h/r", "/cache/new"])
-    for setting in ["gc.auto=0", "core.hooksPath=/dev/null", "credential.helper="] {
+    for setting in [
+      "gc.auto=0", "core.hooksPath=/dev/null", "credential.helper=", "http.followRedirects=initial",
+    ] {
       #expect(words.contains(setting))
     }
     #expect(!words.contains { $0.contains("AGENTD_CLONE_TOKEN") })

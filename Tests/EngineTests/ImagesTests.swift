@@ -104,8 +104,7 @@ struct ImagesTests {
       esac
       """)
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
     let pulls = (0..<6).map { number in
       Task { @Loop in try await fixture.containers.image("base:\(number)") }
     }

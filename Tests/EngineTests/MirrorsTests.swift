@@ -50,8 +50,8 @@ private final class MirrorFixture {
   }
 
   /// The next daemon of the same instance.
-  func restart(executable: String? = nil) {
-    mirrors = Self.mirrors(executable ?? git.executable, scratch, worker, .init())
+  func restart(executable: String? = nil, _ bounds: Mirrors.Bounds = .init()) {
+    mirrors = Self.mirrors(executable ?? git.executable, scratch, worker, bounds)
     mirrors.onEvent = { [weak self] in self?.events.append($0) }
   }
 
@@ -536,6 +536,70 @@ struct MirrorsTests {
         == "it is larger than the \(limit >> 20) MiB that a mirror may have, or memory ran out: "
         + "set repo_cache = false in its profile")
     #expect(try await fixture.sh("find cache/mirrors -name 'incoming-*'") == "")
+  }
+
+  @Test("a remote that sends any number of small files is given up while it does, and leaves nothing") @Loop
+  func smallFiles() async throws {
+    var bounds = Mirrors.Bounds()
+    bounds.size = 1 << 20
+    bounds.lookInterval = .milliseconds(1)
+    let fixture = try await MirrorFixture(bounds)
+    defer { fixture.scratch.remove() }
+    // As git does with a server that knows nothing of its protocol: each object is a file, far below any limit of one.
+    try fixture.onFetch(
+      """
+      for directory; do :; done
+      mkdir -p "$directory/objects/00"
+      while number=$((number + 1)); do echo x >"$directory/objects/00/$number"; done
+      """)
+    let sentence =
+      "it is larger than the 1 MiB that a mirror may have, or memory ran out: set repo_cache = false in its profile"
+    #expect(await fixture.failure("s1") == sentence)
+    #expect(try await fixture.sh("find cache/mirrors -name 'incoming-*'") == "")
+    // One that comes to its end before anybody has looked.
+    bounds.lookInterval = .seconds(3600)
+    fixture.restart(bounds)
+    try fixture.onFetch(
+      """
+      for directory; do :; done
+      mkdir -p "$directory/objects/00"
+      while number=$((number + 1)) && [ $number -le 64 ]; do echo x >"$directory/objects/00/$number"; done
+      exit
+      """)
+    #expect(await fixture.failure("s2") == sentence)
+    #expect(try await fixture.sh("find cache/mirrors -name 'incoming-*'") == "")
+  }
+
+  @Test("what a git has started that something else has killed is ended as well") @Loop
+  func remains() async throws {
+    let fixture = try await MirrorFixture()
+    defer { fixture.scratch.remove() }
+    // In a group of its own, even.
+    try fixture.onFetch("setsid sleep 1000 & echo $! >\"$here/child\"; kill -KILL $$")
+    #expect(await fixture.failure("s1") == "git ended with signal 9")
+    let child = try #require(Int32(try contents(of: "\(fixture.scratch.path)/child").dropLast()))
+    #expect(Process.arguments(of: child) == nil)
+  }
+
+  @Test("a mirror goes by its age while the daemon runs, whether or not anything is fetched") @Loop
+  func ageing() async throws {
+    var bounds = Mirrors.Bounds()
+    bounds.sweepInterval = .milliseconds(1)
+    let fixture = try await MirrorFixture()
+    defer { fixture.scratch.remove() }
+    _ = try await fixture.clone("s1")
+    let mirror = try await fixture.mirror()
+    try await fixture.sh("touch -d '3598 seconds ago' '\(mirror)'")
+    fixture.restart(bounds)
+    let told = Latch()
+    fixture.mirrors.onEvent = {
+      #expect($0 == .dropped(count: 1))
+      told.open()
+    }
+    await fixture.mirrors.start(keeping: [])
+    await told.wait()
+    #expect(!exists(mirror))
+    await fixture.mirrors.close()
   }
 
   @Test("a fetch that takes too long is killed") @Loop

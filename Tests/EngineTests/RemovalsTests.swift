@@ -25,17 +25,24 @@ struct RemovalsTests {
     }
   }
 
+  /// A removal whose podman runs, and others that have asked meanwhile.
+  @Loop private func crowd(
+    of count: Int, on fixture: Fixture
+  ) async throws -> (first: [Task<String?, Never>], others: [Task<String?, Never>]) {
+    let first = try remove([0], on: fixture)
+    try await fixture.podman.wait(for: 1)
+    let others = try remove(1..<count, on: fixture)
+    // They have asked before the first is let go: this task's turn comes after theirs.
+    await Loop.spawn {}.value
+    return (first, others)
+  }
+
   @Test("what comes while one removal runs shares the next process") @Loop
   func batches() async throws {
     let fixture = try await Fixture("read -r line <\"$here/go\"")
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
-    let first = try remove([0], on: fixture)
-    try await fixture.podman.wait(for: 1)
-    let others = try remove(1..<20, on: fixture)
-    // They have asked before the first is let go: this task's turn comes after theirs.
-    await Loop.spawn {}.value
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
+    let (first, others) = try await crowd(of: 20, on: fixture)
     #expect(write(go.raw, "\n\n", 2) == 2)
     for removal in first + others { #expect(await removal.value == nil) }
     let calls = try fixture.podman.calls()
@@ -48,12 +55,8 @@ struct RemovalsTests {
   func burst() async throws {
     let fixture = try await Fixture("read -r line <\"$here/go\"")
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
-    let first = try remove([0], on: fixture)
-    try await fixture.podman.wait(for: 1)
-    let others = try remove(1..<4, on: fixture)
-    await Loop.spawn {}.value
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
+    let (first, others) = try await crowd(of: 4, on: fixture)
     #expect(write(go.raw, "\n", 1) == 1)
     for removal in first { #expect(await removal.value == nil) }
     // The others' podman runs before the loop has waited for anything: only what was ready to be done had its turn.
@@ -75,8 +78,7 @@ struct RemovalsTests {
       esac
       """, processLimit: 2, deadlines: deadlines)
     defer { fixture.scratch.remove() }
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    let go = Descriptor(owning: open("\(fixture.scratch.path)/go", O_RDWR | O_NONBLOCK | O_CLOEXEC))
+    let go = try makeFIFO("\(fixture.scratch.path)/go")
     let stuck = try remove([0], on: fixture)
     try await fixture.podman.wait(for: 1)
     for removal in try remove(1..<4, on: fixture) { #expect(await removal.value == nil) }

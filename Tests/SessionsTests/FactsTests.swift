@@ -1,6 +1,7 @@
 // What a session leaves to the next daemon: read back as it was written, whole or not at all, and without a secret.
 
 import Audit
+import Foundation
 import Glibc
 import Profiles
 import Reactor
@@ -175,6 +176,38 @@ struct FactsTests {
       try directory.write(told)
       #expect(try directory.facts() == told)
     }
+  }
+
+  /// Facts of a session that was accepted in this run of the machine, or else in an earlier one.
+  private func accepted(
+    _ nanoseconds: UInt64, at seconds: Int64, id: String = "0", isOfThisBoot: Bool = true
+  ) throws -> Facts {
+    let lines = try facts().lines().split(separator: Facts.newline)
+    var object = try #require(
+      JSONSerialization.jsonObject(with: Data(lines[0])) as? [String: Any])
+    var metadata = try #require(object["metadata"] as? [String: Any])
+    metadata["start_timestamp"] = Timestamp(secondsSinceEpoch: seconds).description
+    metadata["session_id"] = id
+    object["metadata"] = metadata
+    object["accepted_ns"] = nanoseconds
+    if !isOfThisBoot { object["boot_id"] = "of-another-run" }
+    let origin = try JSONSerialization.data(withJSONObject: object)
+    return try Facts(parsing: Array(origin) + [Facts.newline] + lines[1] + [Facts.newline])
+  }
+
+  @Test("are in the order of acceptance, those of earlier boots first, whatever the clock shows")
+  func order() throws {
+    let expected = [
+      try accepted(900, at: 100, isOfThisBoot: false), try accepted(5, at: 200, isOfThisBoot: false),
+      try accepted(7, at: 200, id: "1", isOfThisBoot: false),
+      // The wall clock was set back meanwhile.
+      try accepted(10, at: 300), try accepted(20, at: 50), try accepted(20, at: 60),
+    ]
+    for rotation in expected.indices {
+      let found = (expected[rotation...] + expected[..<rotation]).sorted { $0.precedes($1) }
+      #expect(found == expected)
+    }
+    for facts in expected { #expect(!facts.precedes(facts)) }
   }
 
   @Test("name credentials and never hold their values")

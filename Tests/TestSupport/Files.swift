@@ -1,6 +1,7 @@
 // Reading and writing small files in tests.
 
 public import Glibc
+public import Reactor
 
 /// The text of a file.
 public func contents(of path: String) throws -> String {
@@ -34,6 +35,15 @@ public func mode(of path: String) -> mode_t? {
 
 /// Whether anything is at a path.
 public func exists(_ path: String) -> Bool { mode(of: path) != nil }
+
+/// Makes a FIFO and holds both of its ends: who opens it waits for nobody, and what is written waits there for who reads.
+/// Writing to it never blocks.
+public func makeFIFO(_ path: String) throws -> Descriptor {
+  guard mkfifo(path, 0o600) == 0 else { throw CallFailed("mkfifo \(path)", errno) }
+  let fifo = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC)
+  guard fifo >= 0 else { throw CallFailed("open \(path)", errno) }
+  return Descriptor(owning: fifo)
+}
 
 /// Binds a Unix socket and lets it go: what a program that died leaves, or, while the body runs, a socket of that type
 /// on which nobody listens. It never listens, so a child that is being started meanwhile keeps nothing alive with it.
