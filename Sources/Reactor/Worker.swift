@@ -61,9 +61,10 @@ public final class Worker: Sendable {
     agentd_thread_name("agentd-worker")
     agentd_prefer_short_turns()
     while true {
+      jobs.drain { $0() }
+      guard jobs.sleep() else { continue }
       var count: UInt64 = 0
       _ = Glibc.read(wakeDescriptor.raw, &count, 8)
-      jobs.drain { $0() }
     }
   }
 }
