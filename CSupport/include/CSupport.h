@@ -72,6 +72,8 @@ int agentd_reap(int pidfd, int *wait_status);
 // Asks the kernel how a process ended that may not be our child (Linux 6.15 and later). Returns 1 and its wait
 // status, 0 when it has not been reaped by its parent yet, -ENOTTY and the like where the kernel cannot say.
 int agentd_pidfd_exit(int pidfd, int *wait_status);
+// Asks the kernel for a process's parent now (Linux 6.13 and later); -ENOTTY and the like where it cannot say.
+int agentd_pidfd_parent(int pidfd);
 
 // Asks the scheduler for short turns soon after each wake-up, instead of long ones (Linux 6.12 and later; else nothing
 // happens). For the calling thread only: what it starts does not inherit it.
