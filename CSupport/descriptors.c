@@ -76,12 +76,12 @@ int agentd_signalfd_read(int fd) {
 int agentd_inotify(void) { return or_errno(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
 
 int agentd_inotify_add(int inotify, const char *path) {
-  return or_errno(inotify_add_watch(inotify, path, IN_MODIFY | IN_CLOSE_WRITE));
+  return or_errno(inotify_add_watch(inotify, path, IN_MODIFY));
 }
 
 int agentd_inotify_remove(int inotify, int watch) { return or_errno(inotify_rm_watch(inotify, watch)); }
 
-int agentd_inotify_read(int inotify, int *watches, unsigned capacity) {
+int agentd_inotify_read(int inotify, int *watches, unsigned capacity, bool *more) {
   // Each event takes at least its header, so a buffer of `capacity` headers can never hold more than fit.
   char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
   size_t size = capacity * sizeof(struct inotify_event);
@@ -91,6 +91,8 @@ int agentd_inotify_read(int inotify, int *watches, unsigned capacity) {
     count = read(inotify, buffer, size);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return -errno;
+  // The kernel stops at the first event for which there is no room, the longest of which has a name of a file.
+  *more = (size_t)count + sizeof(struct inotify_event) + NAME_MAX + 1 > size;
   int written = 0;
   for (ssize_t at = 0; at < count;) {
     const struct inotify_event *event = (const struct inotify_event *)(buffer + at);

@@ -24,6 +24,7 @@ struct pidfd_info_64 {
 };
 _Static_assert(sizeof(struct pidfd_info_64) == 64, "the first published size of struct pidfd_info");
 #define PIDFD_GET_INFO_64 _IOWR(0xFF, 11, struct pidfd_info_64)
+#define PIDFD_INFO_PID_BIT (UINT64_C(1) << 0)
 #define PIDFD_INFO_EXIT_BIT (UINT64_C(1) << 3)
 
 static int spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
@@ -113,6 +114,12 @@ int agentd_pidfd_exit(int pidfd, int *wait_status) {
   if (!(info.mask & PIDFD_INFO_EXIT_BIT)) return 0;
   *wait_status = info.exit_code;
   return 1;
+}
+
+int agentd_pidfd_parent(int pidfd) {
+  struct pidfd_info_64 info = {0};
+  if (ioctl(pidfd, PIDFD_GET_INFO_64, &info) < 0) return -errno;
+  return info.mask & PIDFD_INFO_PID_BIT ? (int)info.ppid : -ESRCH;
 }
 
 // The first published size of struct sched_attr (linux/sched/types.h), which glibc lacks.

@@ -72,6 +72,8 @@ int agentd_reap(int pidfd, int *wait_status);
 // Asks the kernel how a process ended that may not be our child (Linux 6.15 and later). Returns 1 and its wait
 // status, 0 when it has not been reaped by its parent yet, -ENOTTY and the like where the kernel cannot say.
 int agentd_pidfd_exit(int pidfd, int *wait_status);
+// Asks the kernel for a process's parent now (Linux 6.13 and later); -ENOTTY and the like where it cannot say.
+int agentd_pidfd_parent(int pidfd);
 
 // Asks the scheduler for short turns soon after each wake-up, instead of long ones (Linux 6.12 and later; else nothing
 // happens). For the calling thread only: what it starts does not inherit it.
@@ -101,12 +103,12 @@ int agentd_signalfd(const int *signals, unsigned count);
 // Returns the signal number that was waiting, -EAGAIN when none was.
 int agentd_signalfd_read(int fd);
 int agentd_inotify(void);
-// Watches a file for being written to and for being closed by a writer.
+// Watches a file for being written to. (That it is closed is no news: the write has told what it brought.)
 int agentd_inotify_add(int inotify, const char *path);
 int agentd_inotify_remove(int inotify, int watch);
 // Reads pending events; returns how many watch numbers were written to `watches`, -EAGAIN when none wait.
-// A lost event (queue overflow) is reported as watch -1.
-int agentd_inotify_read(int inotify, int *watches, unsigned capacity);
+// A lost event (queue overflow) is reported as watch -1. *more says whether the queue may not be empty now.
+int agentd_inotify_read(int inotify, int *watches, unsigned capacity, bool *more);
 // A pipe for a child's output: ends[0], ours, is non-blocking; ends[1], the child's, is not.
 int agentd_capture_pipe(int ends[2]);
 // Makes a pipe hold at least so many bytes; never makes it smaller.

@@ -49,16 +49,22 @@ public final class FileWatcher {
   isolated deinit { close() }
 
   private func deliver() {
-    var numbers = [Int32](repeating: 0, count: Self.batchCapacity)
-    while let raw = fd?.raw {
-      let count = agentd_inotify_read(raw, &numbers, UInt32(numbers.count))
-      guard count >= 0 else { return }
-      for number in Set(numbers[..<Int(count)]) {
-        if number >= 0 {
-          handlers[number]?()
-        } else {
-          // The kernel dropped events: any file may have been written to.
-          for handler in handlers.values { handler() }
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: Self.batchCapacity) { numbers in
+      var mayHoldMore = true
+      while mayHoldMore, let raw = fd?.raw {
+        let count = agentd_inotify_read(raw, numbers.baseAddress, UInt32(numbers.count), &mayHoldMore)
+        guard count >= 0 else { return }
+        var told = numbers[..<Int(count)]
+        told.sort()
+        var last: Int32?
+        for number in told where number != last {
+          last = number
+          if number >= 0 {
+            handlers[number]?()
+          } else {
+            // The kernel dropped events: any file may have been written to.
+            for handler in handlers.values { handler() }
+          }
         }
       }
     }

@@ -3,18 +3,18 @@
 /// A queue that anything on the loop can post to and one task reads.
 @Loop
 public final class Inbox<Message> {
-  private let capacity: Int
-  private var messages: [Message] = []
-  private var reader: CheckedContinuation<Void, Never>?
+  @usableFromInline let capacity: Int
+  @usableFromInline var messages: [Message] = []
+  @usableFromInline var reader: CheckedContinuation<Void, Never>?
 
   /// - Parameter capacity: how many unread messages are kept. A post beyond that traps: who posts is our own code,
   ///   and each source posts a known number of times.
-  public init(capacity: Int) {
+  @inlinable public init(capacity: Int) {
     self.capacity = capacity
   }
 
   /// Hands a message over. Never suspends.
-  public func post(_ message: sending Message) {
+  @inlinable public func post(_ message: sending Message) {
     precondition(messages.count < capacity, "more messages were posted than their sources can have")
     messages.append(message)
     reader?.resume()
@@ -22,7 +22,7 @@ public final class Inbox<Message> {
   }
 
   /// The oldest unread message, as soon as there is one. One reader at a time.
-  public func next() async -> Message {
+  @inlinable public func next() async -> Message {
     while messages.isEmpty {
       precondition(reader == nil, "an inbox has one reader")
       await withCheckedContinuation { continuation in

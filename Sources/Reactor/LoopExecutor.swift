@@ -127,12 +127,14 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     let events = UnsafeMutableBufferPointer<agentd_event>.allocate(capacity: Self.batchCapacity)
     defer { events.deallocate() }
     stopped = false
-    takeForeignJobs()
     while true {
+      takeForeignJobs()
       runReadyJobs()
       if stopped { break }
       Loop.assumeIsolated { timers.arm() }
-      let count = try backend.wait(events, block: readyJobs.isEmpty && yielded.isEmpty)
+      // From `sleep` on, and not before, who hands in a job writes to the eventfd.
+      let block = readyJobs.isEmpty && yielded.isEmpty && foreignJobs.sleep()
+      let count = try backend.wait(events, block: block)
       for event in events[..<count] { try dispatch(event) }
       resumeYielded()
     }
@@ -161,24 +163,20 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   /// Runs what is ready and what that makes ready, for a bounded number of rounds: a chain of jobs cannot keep the
   /// kernel's events waiting.
   private func runReadyJobs() {
+    let (serial, task) = (asUnownedSerialExecutor(), asUnownedTaskExecutor())
     for _ in 0..<Self.roundsPerTurn where !readyJobs.isEmpty {
       swap(&readyJobs, &runningJobs)
-      for job in runningJobs {
-        job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
-      }
+      for job in runningJobs { job.runSynchronously(isolatedTo: serial, taskExecutor: task) }
       runningJobs.removeAll(keepingCapacity: true)
     }
   }
 
-  private func takeForeignJobs() {
-    var count: UInt64 = 0
-    _ = Glibc.read(wakeDescriptor.raw, &count, 8)
-    foreignJobs.drain { readyJobs.append($0) }
-  }
+  private func takeForeignJobs() { foreignJobs.drain { readyJobs.append($0) } }
 
   private func dispatch(_ event: agentd_event) throws(SystemError) {
     guard event.token != Self.wakeToken else {
-      takeForeignJobs()
+      // Nothing else is to be done: each turn takes the jobs that were handed in. The counter is never read, because
+      // each write is an edge.
       if event.rearm { try backend?.add(.descriptor(wakeDescriptor.raw), .read, token: Self.wakeToken) }
       return
     }

@@ -2,7 +2,8 @@
 
 internal import Synchronization
 
-/// Many threads push, one thread drains. Nobody ever waits for anybody.
+/// Many threads push, one thread drains. Nobody ever waits for anybody: who drains says so before it sleeps, and is to be
+/// woken by the first push after that and by no other.
 ///
 /// Sendable without checking: the only shared state is the atomic head; a node is written before it is published
 /// and read after it was taken, by release and acquire.
@@ -13,31 +14,49 @@ final class TransferStack<Element>: @unchecked Sendable {
     init(_ element: Element) { self.element = element }
   }
 
-  private let head = Atomic<UnsafeMutableRawPointer?>(nil)
+  /// In place of the topmost node of an empty stack while nobody is there to look at it: no object has this address.
+  private static var asleep: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
 
-  /// Returns true when the stack was empty: the one push after which the other side has to be woken.
+  /// The topmost node. Who drains does not look before its first `drain`, so it is woken for that.
+  private let head = Atomic<UnsafeMutableRawPointer?>(TransferStack.asleep)
+
+  /// Returns true when the other side sleeps: whoever is told so has to wake it.
   func push(_ element: Element) -> Bool {
     let node = Unmanaged.passRetained(Node(element))
     var expected = head.load(ordering: .relaxed)
     while true {
-      node._withUnsafeGuaranteedRef { $0.next = expected }
+      let wakes = expected == Self.asleep
+      node._withUnsafeGuaranteedRef { $0.next = wakes ? nil : expected }
       let (exchanged, original) = head.weakCompareExchange(
         expected: expected, desired: node.toOpaque(), successOrdering: .releasing, failureOrdering: .relaxed)
-      if exchanged { return original == nil }
+      if exchanged { return wakes }
       expected = original
     }
   }
 
-  /// Takes everything, oldest first.
+  /// Takes everything, oldest first. From here on no push wakes, until `sleep`.
   func drain(_ body: (Element) -> Void) {
-    var next = head.exchange(nil, ordering: .acquiring)
-    var newestFirst: [Element] = []
-    while let pointer = next {
-      let node = Unmanaged<Node>.fromOpaque(pointer).takeRetainedValue()
-      newestFirst.append(node.element)
-      next = node.next
+    var newest = head.exchange(nil, ordering: .acquiring)
+    if newest == Self.asleep { return }
+    var oldest: UnsafeMutableRawPointer?
+    while let pointer = newest {
+      newest = Unmanaged<Node>.fromOpaque(pointer)._withUnsafeGuaranteedRef { node in
+        defer { node.next = oldest }
+        return node.next
+      }
+      oldest = pointer
     }
-    for element in newestFirst.reversed() { body(element) }
+    while let pointer = oldest {
+      let node = Unmanaged<Node>.fromOpaque(pointer).takeRetainedValue()
+      oldest = node.next
+      body(node.element)
+    }
+  }
+
+  /// To be called by who drains before it waits to be woken. Returns false when there is something to drain already.
+  func sleep() -> Bool {
+    let (exchanged, original) = head.compareExchange(expected: nil, desired: Self.asleep, ordering: .relaxed)
+    return exchanged || original == Self.asleep
   }
 
   deinit { drain { _ in } }

@@ -7,7 +7,8 @@ internal import SystemPackage
 
 /// Runs closures, one after the other, on a thread of its own.
 ///
-/// A long job is cut into steps by whoever submits it, so that a short one never waits for the whole of it.
+/// A long job is cut into steps by whoever submits it, so that a short one never waits for the whole of it. (What is
+/// generic can be inlined: a call would else look up the metadata of its types each time.)
 public final class Worker: Sendable {
   private let jobs = TransferStack<@Sendable () -> Void>()
   private let wakeDescriptor: Descriptor
@@ -33,7 +34,7 @@ public final class Worker: Sendable {
   }
 
   /// Runs `body` on the worker and returns what it returned.
-  @Loop
+  @Loop @inlinable
   public func run<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
     await withCheckedContinuation { continuation in
       submit { continuation.resume(returning: body()) }
@@ -41,7 +42,7 @@ public final class Worker: Sendable {
   }
 
   /// Runs `body` on the worker and returns or throws what it did.
-  @Loop
+  @Loop @inlinable
   public func run<Value: Sendable, Failure: Error>(
     _ body: @escaping @Sendable () throws(Failure) -> Value
   ) async throws(Failure) -> Value {
@@ -51,7 +52,8 @@ public final class Worker: Sendable {
     return try result.get()
   }
 
-  private func submit(_ job: @escaping @Sendable () -> Void) {
+  @usableFromInline
+  func submit(_ job: @escaping @Sendable () -> Void) {
     guard jobs.push(job) else { return }
     var one: UInt64 = 1
     _ = Glibc.write(wakeDescriptor.raw, &one, 8)
@@ -61,9 +63,10 @@ public final class Worker: Sendable {
     agentd_thread_name("agentd-worker")
     agentd_prefer_short_turns()
     while true {
+      jobs.drain { $0() }
+      guard jobs.sleep() else { continue }
       var count: UInt64 = 0
       _ = Glibc.read(wakeDescriptor.raw, &count, 8)
-      jobs.drain { $0() }
     }
   }
 }

@@ -39,6 +39,28 @@ struct FileWatcherTests {
     await all.wait()
   }
 
+  @Test("a write is told once, and that its writer closes the file is not told") @Loop
+  func onlyWrites() async throws {
+    defer { scratch.remove() }
+    let path = "\(scratch.path)/file"
+    try append("", to: path)
+    let watcher = try FileWatcher()
+    defer { watcher.close() }
+    var told = 0
+    let written = Latch()
+    _ = try watcher.watch(path) {
+      told += 1
+      written.open()
+    }
+    try append("", to: path)
+    for _ in 0..<3 { await Loop.yield() }
+    #expect(told == 0)
+    try append("x", to: path)
+    await written.wait()
+    for _ in 0..<3 { await Loop.yield() }
+    #expect(told == 1)
+  }
+
   @Test("what is forgotten or closed is not told any more") @Loop
   func forgets() async throws {
     defer { scratch.remove() }

@@ -14,6 +14,10 @@ struct ProcessTests {
     #expect(Process.parent(of: getpid()) == getppid())
     #expect(Process.parent(of: Int32.max) == nil)
     #expect(Process.parent(of: -1) == nil)
+    // No pidfd is to be had of a thread that is not its process's first: as before Linux 6.13, /proc tells.
+    let gettid = try symbol("gettid", as: (@convention(c) () -> Int32).self)
+    #expect(gettid() != getpid())
+    #expect(Process.parent(of: gettid()) == getppid())
     let scratch = Scratch()
     defer { scratch.remove() }
     // A script's process is called like its file. Written by another process, which has closed it when it runs.

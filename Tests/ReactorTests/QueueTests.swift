@@ -148,9 +148,10 @@ struct TransferStackTests {
     }
   }
 
-  @Test("what many threads push arrives once, in each one's order, and every first push wakes")
+  @Test("what many threads push arrives once, in each one's order, and who sleeps is woken")
   func threads() throws {
     let stack = TransferStack<Element>()
+    stack.drain { _ in }
     let wake = try makePipe()
     defer {
       close(wake.read)
@@ -169,17 +170,47 @@ struct TransferStackTests {
       return thread
     }
     var next = [Int](repeating: 0, count: threads.count)
-    // Sleeps until it is woken, as the loop does: a wake-up that was missed would leave it here.
+    // Sleeps until it is woken, as the worker does: a wake-up that was missed would leave it here, and one too many
+    // would be read by nobody.
+    var sleeps = 0
+    var woken = 0
     while next.reduce(0, +) < threads.count * Producer.elements {
-      var bytes = [UInt8](repeating: 0, count: 64)
-      #expect(read(wake.read, &bytes, bytes.count) > 0)
+      if stack.sleep() {
+        sleeps += 1
+        var bytes = [UInt8](repeating: 0, count: 64)
+        woken += read(wake.read, &bytes, bytes.count)
+      }
       stack.drain {
         #expect($0.number == next[$0.thread])
         next[$0.thread] += 1
       }
     }
     for thread in threads { pthread_join(thread, nil) }
+    #expect(woken == sleeps)
     #expect(next == [Int](repeating: Producer.elements, count: threads.count))
+  }
+
+  @Test("only the first push after it went to sleep wakes it, and it does not sleep over what is there")
+  func wakes() {
+    let stack = TransferStack<Int>()
+    // It has not begun, which is as good as asleep.
+    #expect(stack.push(1))
+    #expect(!stack.push(2))
+    #expect(!stack.sleep())
+    var taken: [Int] = []
+    stack.drain { taken.append($0) }
+    #expect(taken == [1, 2])
+    // It is awake: it looks again before it sleeps.
+    #expect(!stack.push(3))
+    #expect(!stack.sleep())
+    stack.drain { taken.append($0) }
+    #expect(stack.sleep())
+    #expect(stack.sleep())
+    #expect(stack.push(4))
+    #expect(!stack.push(5))
+    stack.drain { taken.append($0) }
+    stack.drain { _ in Issue.record("there is nothing more") }
+    #expect(taken == [1, 2, 3, 4, 5])
   }
 
   @Test("what nobody took is released with it")
