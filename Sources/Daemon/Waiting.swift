@@ -62,7 +62,7 @@ extension Service {
     for id in admission.withdrawAll() {
       guard let session = sessions[id] else { preconditionFailure("who waits is a session of this daemon") }
       session.stop(because: Self.drained)
-      Loop.spawn { await self.live(session) }
+      live(session)
     }
   }
 

@@ -315,7 +315,7 @@ extension Facts {
 
   private var order: (UInt64, Timestamp, String) {
     // Since its boot, so never 0 in a run of the machine that lives.
-    let moment = bootID == Boot.id ? max(acceptedNanoseconds, 1) : 0
+    let moment = origin.bootID == Boot.id ? max(origin.acceptedNanoseconds, 1) : 0
     return (moment, metadata.startTimestamp, metadata.sessionID)
   }
 }

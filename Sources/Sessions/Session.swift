@@ -59,6 +59,8 @@ public final class Session {
   var holdsEnvelope = false
   /// Whether its container was seen to have ended.
   var isOver = false
+  /// Whether its record is known to be on the disk as it was made.
+  var isOnDisk = false
   /// Whether nobody writes into its record any more: all processes of its container have ended, and so has conmon.
   var isQuiet = false
   /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
@@ -146,6 +148,7 @@ public final class Session {
     phase = facts.metadata.phases.last.flatMap { SessionPhase(rawValue: $0.name) } ?? .image
     stopRequested = facts.requestedEnd == .stop
     if case .queued = beginning { canBeLeft = true }
+    if case .released = beginning { isOnDisk = true }
   }
 
   /// Makes the record and the private directory of a new session. When it throws, neither is left.
@@ -214,13 +217,7 @@ public final class Session {
         "The session's private directory cannot be made (\(error)): see to the runtime directory.")
     }
     do throws(AuditError) {
-      let record = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
-      do throws(AuditError) {
-        try record.synchronize()
-      } catch {
-        record.discard()
-        throw error
-      }
+      _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
       return .made
     } catch {
       try? directory.remove()

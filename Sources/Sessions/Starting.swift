@@ -1,5 +1,6 @@
 // From the queue to a container that is watched and may be released: image, fetch, launch.
 
+internal import Audit
 internal import Engine
 internal import Profiles
 internal import Reactor
@@ -109,12 +110,29 @@ extension Session {
       throw .failed(Self.unkept(error, "its container was not started"))
     }
     Checkpoint.launching.pass()
+    // While podman works: only the release has to wait for it.
+    let synchronized = Loop.spawn { await self.synchronizeRecord() }
     try await launch(parts)
-    return try await hold()
+    return try await hold(synchronized)
+  }
+
+  /// Waits until the record is on the disk: what a command has done must not be without one, should the power fail.
+  ///
+  /// - Returns: why it could not be done.
+  private func synchronizeRecord() async -> String? {
+    do throws(AuditError) {
+      try await host.worker.run { [record] () throws(AuditError) in try record.synchronize() }
+      isOnDisk = true
+      return nil
+    } catch {
+      return "\(error)"
+    }
   }
 
   /// Watches the container that was just started, and prepares its release.
-  @inline(never) private func hold() async throws(Interruption) -> HeldContainer {
+  @inline(never) private func hold(
+    _ synchronized: Task<String?, Never>
+  ) async throws(Interruption) -> HeldContainer {
     Checkpoint.launched.pass()
     enter(.setup)
     let pids = await host.onRuntimeDirectory { [directory] in directory.processIDs() }
@@ -132,6 +150,10 @@ extension Session {
         "The container could not be watched (\(error)), so it was not released: raise the limits.")
     }
     Checkpoint.watched.pass()
+    if let problem = await synchronized.value {
+      container.close()
+      throw .failed("The session's record is not on the disk (\(problem)), so it was not released.")
+    }
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
     do throws(SystemError) {

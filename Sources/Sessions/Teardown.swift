@@ -113,7 +113,10 @@ extension Session {
     metadata.error = conclusion.reason
     metadata.endPhase(at: Loop.wallClock)
     do throws(AuditError) {
-      try await host.worker.run { [record, metadata] () throws(AuditError) in try record.publish(metadata) }
+      try await host.worker.run { [record, metadata, isOnDisk] () throws(AuditError) in
+        if !isOnDisk { try record.synchronize() }
+        try record.publish(metadata)
+      }
       Checkpoint.published.pass()
       return nil
     } catch {

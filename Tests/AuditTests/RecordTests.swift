@@ -173,9 +173,8 @@ struct RecordTests {
   @Test("what a kill or a power failure leaves of a record that is being made is none")
   func standing() throws {
     let scratch = try Scratch()
-    var metadata = Metadata.example()
-    metadata.daemonID = "0badcafe"
-    let record = try Record.create(auditRoot: scratch.auditRoot, metadata: metadata)
+    let record = try Record.create(
+      auditRoot: scratch.auditRoot, metadata: .example(daemonID: "0badcafe"))
     func unfinished() -> [Record] {
       Record.unfinished(auditRoot: scratch.auditRoot, daemon: "0badcafe", except: []).map(\.0)
     }

@@ -50,9 +50,12 @@ struct Failure: Error {
 }
 
 extension Metadata {
-  static func example(_ sessionID: String = "0123456789abcdef", workUnit: String? = nil) -> Metadata {
+  static func example(
+    _ sessionID: String = "0123456789abcdef", daemonID: String? = nil, workUnit: String? = nil
+  ) -> Metadata {
     return Metadata(
-      sessionID: sessionID, profile: "site-builder", repoURL: "https://example.org/team/site.git",
+      sessionID: sessionID, daemonID: daemonID, profile: "site-builder",
+      repoURL: "https://example.org/team/site.git",
       workUnit: workUnit,
       startTimestamp: Timestamp(nanosecondsSinceEpoch: 1_795_406_706_789_000_000), image: "localhost/base:1")
   }
