@@ -54,7 +54,7 @@ install_packages() {
 
 # build_agentd: builds the release binary and names it in `agentd`; AGENTD=PATH uses that one instead.
 build_agentd() {
-  local log options=(-c release -Xswiftc -static-stdlib --package-path "$repository_root")
+  local log options=(-c release -Xswiftc -static-executable --package-path "$repository_root")
   if [[ -n ${AGENTD:-} ]]; then
     [[ -x $AGENTD ]] || fail "AGENTD names $AGENTD, which is not an executable"
     agentd=$AGENTD

@@ -258,26 +258,43 @@ public final class Session {
     case .ended(let ending, let time):
       if facts.step == .released { readReport(writtenAt: directory.reportTime()) }
       endTime = time
-      Loop.spawn { await self.end(ending) }
+      end { ending }
     }
   }
 
-  func end(_ ending: Ending) async {
-    let conclusion = await host.endings.withPermit {
-      await Loop.spawn { await self.conclude(ending) }.value
+  /// Ends the session, when it is its turn: what it had is removed, and its record completed.
+  ///
+  /// - Parameter ending: how it ended.
+  func end(_ ending: @escaping @Loop () async -> Ending) {
+    host.ends.enter(id) { _ in
+      Loop.spawn {
+        let departure = await self.depart(await ending())
+        self.host.ends.leave()
+        self.host.completions.enter(self.id) { _ in
+          Loop.spawn {
+            let conclusion = await self.complete(departure)
+            self.host.completions.leave()
+            await self.onEnd?(conclusion)
+            self.onEnd = nil
+          }
+        }
+      }
     }
-    await onEnd?(conclusion)
-    onEnd = nil
   }
 
-  @inline(never) private func conclude(_ ending: Ending) async -> Conclusion {
+  /// Writes down how it ended and removes its container.
+  @inline(never) private func depart(_ ending: Ending) async -> Departure {
     canBeLeft = false
-    var conclusion = Conclusion(ending)
+    let conclusion = Conclusion(ending)
     if facts.step != .ended { await settle(ending, conclusion) }
     if let reason = conclusion.reason { await explain(reason) }
-
     enter(.teardown)
-    conclusion.problems = await leave(conclusion)
+    return await removeContainer(conclusion)
+  }
+
+  @inline(never) private func complete(_ departure: Departure) async -> Conclusion {
+    var conclusion = departure.conclusion
+    conclusion.problems = await leave(departure)
     conclusion.duration = Loop.now - accepted
     var facts: Logger.Metadata = [
       "record": "\(record.path)", "record_complete": .stringConvertible(conclusion.problems.isEmpty),

@@ -13,12 +13,17 @@ public final class SessionHost {
   public let mirrors: Mirrors?
   /// For what waits for a disk.
   public let worker: Worker
-  /// Sessions that end at the same time. Others wait, which costs little, where ending costs kilobytes each: removals go
-  /// by 64, and a machine that shuts down ends all of them at once.
-  private static let endingLimit = 256
-  let endings = Semaphore(permits: endingLimit)
-  /// Whose container may be started next.
-  let starts = StartLine()
+  /// Starts of one profile at a time. Many more than podman has processes, so that the gate is never without one.
+  private static let startLimit = 64
+  /// Sessions whose containers are removed at a time. Removals go by 64, and a machine that shuts down ends all at once.
+  private static let endLimit = 256
+  /// Records that are completed at a time.
+  private static let completionLimit = 64
+  private var starts: [String: Line] = [:]
+  /// Whose container is removed next.
+  let ends = Line(limit: endLimit)
+  /// Whose record is completed next. A line of its own: a slow disk must not hold up removals.
+  let completions = Line(limit: completionLimit)
   /// For the reports of the sessions' setups.
   let reports: FileWatcher
   /// The first 8 hex digits that mark everything of this daemon.
@@ -59,6 +64,14 @@ public final class SessionHost {
   ) async throws(Failure) -> Value {
     guard isRuntimeInMemory else { return try await worker.run(body) }
     return try body()
+  }
+
+  /// Whose container is started next, of a profile: one whose launches hang must hold no other back.
+  func starts(of profile: String) -> Line {
+    if let line = starts[profile] { return line }
+    let line = Line(limit: Self.startLimit)
+    starts[profile] = line
+    return line
   }
 
   /// Releases what it holds. No session may live.

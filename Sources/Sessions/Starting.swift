@@ -59,7 +59,7 @@ extension Session {
         let parts = try await self.gather()
         self.awaitStart(parts)
       } catch {
-        await self.end(self.ending(error))
+        self.end { self.ending(error) }
       }
     }
   }
@@ -81,21 +81,22 @@ extension Session {
   /// Waits, without a task, until its container may be started.
   private func awaitStart(_ parts: Parts) {
     enter(.launch)
-    onStop = { self.host.starts.withdraw(self.id, of: self.profile) }
-    host.starts.enter(id, of: profile) { mayStart in
+    let line = host.starts(of: profile)
+    onStop = { line.withdraw(self.id) }
+    line.enter(id) { isMine in
       self.onStop = nil
+      guard isMine else { return self.end { self.ending(.stopped) } }
       Loop.spawn {
-        guard mayStart else { return await self.end(self.ending(.stopped)) }
         let started: Result<HeldContainer, Interruption>
         do throws(Interruption) {
           started = .success(try await self.start(parts))
         } catch {
           started = .failure(error)
         }
-        self.host.starts.leave(self.profile)
+        line.leave()
         switch started {
         case .success(let container): self.supervise(container)
-        case .failure(let interruption): await self.end(self.ending(interruption))
+        case .failure(let interruption): self.end { self.ending(interruption) }
         }
       }
     }

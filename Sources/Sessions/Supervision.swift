@@ -17,34 +17,40 @@ extension Session {
 
   /// Follows a container to its end, whichever daemon released it.
   func supervise(_ held: HeldContainer) {
-    let ended: @Loop (Watching.End) -> Void = { end in
-      Loop.spawn {
-        let ending = await self.judge(held, end)
-        held.close()
-        await self.end(ending)
-      }
-    }
-    guard let container = held.process else { return ended(.unwatched) }
-    Watching(self, container, held.conmon, ended).begin()
+    guard let container = held.process else { return awaitConmon(held, .unwatched) }
+    Watching(self, container, held.conmon) { self.awaitConmon(held, $0) }.begin()
   }
 
-  @inline(never) private func judge(_ held: HeldContainer, _ end: Watching.End) async -> Ending {
+  /// What follows reads what conmon and podman's own cleanup leave behind: the last output and the exit code.
+  private func awaitConmon(_ held: HeldContainer, _ end: Watching.End) {
     isOver = true
     canBeLeft = false
-    guard end != .refusesToEnd else {
-      return .failed(
-        reason: "The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
-    }
-    if end != .unwatched { endTime = Loop.wallClock }
-    // What follows reads what conmon and podman's own cleanup leave behind: the last output and the exit code.
-    if let conmon = held.conmon {
-      let patience = Timer(after: Self.conmonPatience) { conmon.close() }
-      await conmon.wait()
+    if end != .unwatched, end != .refusesToEnd { endTime = Loop.wallClock }
+    guard end != .refusesToEnd, let conmon = held.conmon else { return self.end(held, end) }
+    guard !conmon.hasEnded else { return conmonEnded(held, end) }
+    let patience = Timer(after: Self.conmonPatience) { self.conmonEnded(held, end) }
+    conmon.onExit = {
       patience.cancel()
-      // With its init all of a container's processes end. A conmon that ran out of patience may still write.
-      isQuiet = end != .unwatched && conmon.isEnding
+      self.conmonEnded(held, end)
     }
-    return await judge(held.process?.status, end)
+  }
+
+  private func conmonEnded(_ held: HeldContainer, _ end: Watching.End) {
+    held.conmon?.onExit = nil
+    // With its init all of a container's processes end. A conmon that ran out of patience may still write.
+    isQuiet = end != .unwatched && held.conmon?.hasEnded == true
+    self.end(held, end)
+  }
+
+  private func end(_ held: HeldContainer, _ end: Watching.End) {
+    self.end {
+      defer { held.close() }
+      guard end != .refusesToEnd else {
+        return .failed(
+          reason: "The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
+      }
+      return await self.judge(held.process?.status, end)
+    }
   }
 
   /// Writes the envelope into its FIFO, where that is still to be done.

@@ -10,23 +10,35 @@ extension Session {
   /// How long sealing may take inside the user namespace.
   private static let unshareDeadline: Duration = .seconds(600)
 
-  /// Removes what the session had and completes its record, in an order in which the next daemon can go on anywhere.
+  /// What is known of a session whose container was to be removed.
+  struct Departure: Sendable {
+    let conclusion: Conclusion
+    /// Why something of it is still there.
+    var problem: String?
+    /// The sealing that has begun beside it; what came of it.
+    let sealed: Task<String?, Never>?
+  }
+
+  /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
+  ///
+  /// What is quiet is sealed while podman removes the container. All else waits until nobody can write into it.
+  @inline(never) func removeContainer(_ conclusion: Conclusion) async -> Departure {
+    let sealed = isQuiet ? Loop.spawn { await self.sealTree() } : nil
+    return Departure(conclusion: conclusion, problem: await tearDown(), sealed: sealed)
+  }
+
+  /// Completes the record of a session that has been removed, in an order in which the next daemon can go on anywhere.
   ///
   /// The facts are the last to go: between the seal and the publishing nothing else holds the outcome.
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
-  @inline(never) func leave(_ conclusion: Conclusion) async -> [String] {
-    // What is quiet is sealed while podman removes the container. All else waits until nobody can write into it.
-    let sealed = isQuiet ? Loop.spawn { await self.sealTree() } : nil
-    if let problem = await tearDown() {
-      _ = await sealed?.value
-      return [problem]
-    }
+  @inline(never) func leave(_ departure: Departure) async -> [String] {
+    let problem = await departure.sealed?.value
+    if let left = departure.problem { return [left] }
     if await !isComplete() {
       enter(.seal)
-      let problem = if let sealed { await sealed.value } else { await sealTree() }
-      if let problem { return [incomplete(problem)] }
-      if let problem = await publish(conclusion) { return [incomplete(problem)] }
+      if let problem = departure.sealed == nil ? await sealTree() : problem { return [incomplete(problem)] }
+      if let problem = await publish(departure.conclusion) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
       try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.remove() }
@@ -42,7 +54,6 @@ extension Session {
     return await host.worker.run { [record] in record.standing } == .complete
   }
 
-  /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
   @inline(never) private func tearDown() async -> String? {
     envelope?.close()
     envelope = nil
