@@ -3,7 +3,7 @@
 #
 # Steps: lint, unit, fuzz (a minute a target), agreement (cron expressions beside implementations by others, from PyPI),
 # e2e (real Podman as root), rootless (the same as an ordinary user), asan, quickstart, benchmarks (a small crowd on the
-# stand-in for podman), schedule (three minutes of the real clock, beside the others); all of them unless some are named.
+# stand-in for podman), micro (building blocks beside their floors, within committed thresholds), schedule (three minutes of the real clock, beside the others); all of them unless some are named.
 # What needs a reactor runs on both of its backends.
 # Needs root, because both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept
 # for the next run.
@@ -13,7 +13,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
 cd "$repository_root"
 
-all_steps=(lint unit fuzz agreement e2e rootless asan quickstart benchmarks schedule)
+all_steps=(lint unit fuzz agreement e2e rootless asan quickstart benchmarks micro schedule)
 backends=(io_uring epoll)
 test_user='agentd-test'
 fuzz_seconds=60
@@ -386,5 +386,7 @@ fi
 
 # A small crowd, so that the benchmark cannot rot. What it claims of threads, descriptors and zombies holds for it as well.
 if wants benchmarks; then run one 'a crowd of sessions' Benchmarks/run.sh --sessions 50 --rounds 3 || true; fi
+
+if wants micro; then run one 'building blocks beside their floors' Benchmarks/micro.sh || true; fi
 
 [[ ! -v user ]] || leave_user_clean

@@ -29,6 +29,8 @@ let benchmarks: @Sendable () -> Void = {
     benchmark.measurement(ofFloor, figure)
   }
   Benchmark("socket: a request answered, beside the same bytes over a socket pair") { benchmark in
+    // Each benchmark is a process of its own: nobody has started the loop yet.
+    LoopThread.start
     let exchange = await Loop.spawn { try? await Exchange() }.value
     guard let exchange else { return benchmark.error("no server") }
     let figure = await Loop.measured(500, work: { await exchange.ask() }, floor: { exchange.echo() })
