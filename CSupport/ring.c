@@ -38,6 +38,11 @@ enum { FIXED_FD_INSTALL = 54 };
 static const uint32_t REOPEN_SLOT = UINT32_MAX - 1;
 static bool is_reopened(uint64_t token) { return (uint32_t)token == REOPEN_SLOT; }
 
+// Of a request whose end nobody waits for, or of a registration that was ended.
+static bool is_quiet(const struct io_uring_cqe *completion) {
+  return completion->user_data == AGENTD_TOKEN_NONE || completion->res == -ECANCELED;
+}
+
 static uint32_t poll_mask(uint32_t interest) {
   uint32_t mask = POLLRDHUP;
   if (interest & AGENTD_READY_READ) mask |= POLLIN;
@@ -74,44 +79,107 @@ int agentd_ring_open(agentd_ring **out) {
 }
 
 void agentd_ring_close(agentd_ring *ring) {
+  // What was removed last lets go of its files here. What the kernel ends of itself it ends later.
+  agentd_ring_settle(ring);
   io_uring_queue_exit(&ring->uring);
   free(ring->vacated);
   free(ring->backlog);
   free(ring);
 }
 
-// A full submission queue is flushed to the kernel, which takes all of it.
-static int next_entry(agentd_ring *ring, struct io_uring_sqe **entry) {
-  *entry = io_uring_get_sqe(&ring->uring);
-  if (*entry) return 0;
+static int set_aside(agentd_ring *ring, const struct io_uring_cqe *completion) {
+  if (is_quiet(completion)) return 0;
+  if (ring->waiting == ring->capacity) {
+    size_t capacity = ring->capacity ? 2 * ring->capacity : 64;
+    struct completion *backlog = realloc(ring->backlog, capacity * sizeof *backlog);
+    if (!backlog) return -ENOMEM;
+    ring->backlog = backlog;
+    ring->capacity = capacity;
+  }
+  ring->backlog[ring->waiting++] =
+      (struct completion){.token = completion->user_data, .result = completion->res, .flags = completion->flags};
+  return 0;
+}
+
+// Hands a full submission queue to the kernel. Where that has too many completions to take more, they are set aside.
+static int make_room(agentd_ring *ring) {
   int result = io_uring_submit(&ring->uring);
-  if (result < 0) return result;
-  *entry = io_uring_get_sqe(&ring->uring);
-  return *entry ? 0 : -EBUSY;
+  if (result >= 0) return 0;
+  if (result != -EBUSY && result != -EAGAIN && result != -EINTR) return result;
+  unsigned head, seen = 0;
+  struct io_uring_cqe *completion;
+  io_uring_for_each_cqe(&ring->uring, head, completion) {
+    if ((result = set_aside(ring, completion)) < 0) break;
+    seen++;
+  }
+  io_uring_cq_advance(&ring->uring, seen);
+  if (result == -ENOMEM) return result;
+  result = io_uring_submit_and_get_events(&ring->uring);
+  return result < 0 ? result : 0;
+}
+
+static int next_entry(agentd_ring *ring, struct io_uring_sqe **entry) {
+  for (int attempts = 0; attempts < 1000; attempts++) {
+    *entry = io_uring_get_sqe(&ring->uring);
+    if (*entry) return 0;
+    int result = make_room(ring);
+    if (result < 0 && result != -EBUSY && result != -EAGAIN && result != -EINTR) return result;
+  }
+  return -EBUSY;
+}
+
+// Nobody waits for how this one ends. A success is not even told, where the kernel can keep it to itself (Linux 5.17).
+static void make_quiet(agentd_ring *ring, struct io_uring_sqe *entry) {
+  io_uring_sqe_set_data64(entry, AGENTD_TOKEN_NONE);
+  if (ring->uring.features & IORING_FEAT_CQE_SKIP) entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+static void prepare_poll(struct io_uring_sqe *entry, int file, uint32_t interest, uint64_t token) {
+  if (interest & AGENTD_READY_ONCE) {
+    io_uring_prep_poll_add(entry, file, poll_mask(interest));
+  } else {
+    io_uring_prep_poll_multishot(entry, file, poll_mask(interest));
+  }
+  io_uring_sqe_set_data64(entry, token);
 }
 
 int agentd_ring_add(agentd_ring *ring, int fd, uint32_t interest, uint64_t token) {
   struct io_uring_sqe *entry;
   int result = next_entry(ring, &entry);
   if (result < 0) return result;
-  io_uring_prep_poll_multishot(entry, fd, poll_mask(interest));
-  io_uring_sqe_set_data64(entry, token);
+  prepare_poll(entry, fd, interest, token);
   return 0;
 }
 
+// Takes back a registration that the kernel has not been given yet: when it is given, its descriptor may be closed, or
+// another file's.
+static bool take_back(agentd_ring *ring, uint64_t token) {
+  struct io_uring_sq *queue = &ring->uring.sq;
+  for (unsigned left = io_uring_sq_ready(&ring->uring); left > 0; left--) {
+    struct io_uring_sqe *entry = &queue->sqes[(queue->sqe_tail - left) & queue->ring_mask];
+    if (entry->user_data != token) continue;
+    io_uring_prep_nop(entry);
+    make_quiet(ring, entry);
+    return true;
+  }
+  return false;
+}
+
 int agentd_ring_remove(agentd_ring *ring, uint64_t token) {
+  if (take_back(ring, token)) return 0;
   struct io_uring_sqe *entry;
   int result = next_entry(ring, &entry);
   if (result < 0) return result;
   // Not IORING_OP_POLL_REMOVE: that one gives up with EALREADY while an edge is on its way, and the poll would stay.
   io_uring_prep_cancel64(entry, token, 0);
-  io_uring_sqe_set_data64(entry, AGENTD_TOKEN_NONE);
-  // The caller closes the descriptor next. The kernel must have carried the removal out by then: a poll that is only
-  // queued would find another file behind the number, and one that is armed or still being torn down keeps the file
-  // alive, a closed listener accepting. Tearing down is deferred work, which asking for events runs.
-  result = io_uring_submit_and_get_events(&ring->uring);
-  // Interrupted, or short of room for completions: the removal stays queued behind whatever it removes, and the next
-  // wait carries it out.
+  make_quiet(ring, entry);
+  return 0;
+}
+
+int agentd_ring_settle(agentd_ring *ring) {
+  // Tearing a poll down is deferred work, which asking for events runs.
+  int result = io_uring_submit_and_get_events(&ring->uring);
+  // Interrupted, or short of room for completions: the next wait carries it out.
   return result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN ? result : 0;
 }
 
@@ -148,22 +216,8 @@ int agentd_ring_add_stowed(agentd_ring *ring, int slot, uint32_t interest, uint6
   struct io_uring_sqe *entry;
   int result = next_entry(ring, &entry);
   if (result < 0) return result;
-  io_uring_prep_poll_multishot(entry, slot, poll_mask(interest));
+  prepare_poll(entry, slot, interest, token);
   entry->flags |= IOSQE_FIXED_FILE;
-  io_uring_sqe_set_data64(entry, token);
-  return 0;
-}
-
-static int set_aside(agentd_ring *ring, const struct io_uring_cqe *completion) {
-  if (ring->waiting == ring->capacity) {
-    size_t capacity = ring->capacity ? 2 * ring->capacity : 64;
-    struct completion *backlog = realloc(ring->backlog, capacity * sizeof *backlog);
-    if (!backlog) return -ENOMEM;
-    ring->backlog = backlog;
-    ring->capacity = capacity;
-  }
-  ring->backlog[ring->waiting++] =
-      (struct completion){.token = completion->user_data, .result = completion->res, .flags = completion->flags};
   return 0;
 }
 
@@ -225,8 +279,27 @@ static int deliver(struct completion completion, struct agentd_event *event) {
   return 1;
 }
 
+// Turns completions that wait to be taken into events, after `written` of them.
+static int take(agentd_ring *ring, struct agentd_event *events, unsigned capacity, unsigned *written) {
+  unsigned head, seen = 0;
+  int failure = 0;
+  struct io_uring_cqe *completion;
+  io_uring_for_each_cqe(&ring->uring, head, completion) {
+    if (*written == capacity) break;
+    seen++;
+    int result = deliver(
+        (struct completion){
+            .token = completion->user_data, .result = completion->res, .flags = completion->flags},
+        &events[*written]);
+    if (result < 0) failure = result;
+    if (result > 0) ++*written;
+  }
+  io_uring_cq_advance(&ring->uring, seen);
+  return failure;
+}
+
 int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned capacity, bool block) {
-  unsigned head, seen = 0, written = 0;
+  unsigned written = 0;
   int failure = 0;
   // What was set aside came before what is still with the kernel.
   while (ring->delivered < ring->waiting && written < capacity) {
@@ -235,22 +308,17 @@ int agentd_ring_wait(agentd_ring *ring, struct agentd_event *events, unsigned ca
     if (result > 0) written++;
   }
   if (ring->delivered == ring->waiting) ring->delivered = ring->waiting = 0;
-  block = block && !written && !failure;
-  int result = block ? io_uring_submit_and_wait(&ring->uring, 1) : io_uring_submit_and_get_events(&ring->uring);
-  // EBUSY and EAGAIN say that completions have to be taken before more can be submitted: they are taken below.
-  if (result < 0 && result != -EBUSY && result != -EAGAIN && !written) return result;
-  struct io_uring_cqe *completion;
-  io_uring_for_each_cqe(&ring->uring, head, completion) {
-    if (written == capacity) break;
-    seen++;
-    result = deliver(
-        (struct completion){
-            .token = completion->user_data, .result = completion->res, .flags = completion->flags},
-        &events[written]);
-    if (result < 0) failure = result;
-    if (result > 0) written++;
-  }
-  io_uring_cq_advance(&ring->uring, seen);
+  int result;
+  do {
+    // Completions that are there already would end the wait, and may all be such as nobody waits for.
+    if (!failure) failure = take(ring, events, capacity, &written);
+    bool waits = block && !written && !failure;
+    result = waits ? io_uring_submit_and_wait(&ring->uring, 1) : io_uring_submit_and_get_events(&ring->uring);
+    // EBUSY and EAGAIN say that completions have to be taken before more can be submitted: they are taken below.
+    if (result < 0 && result != -EBUSY && result != -EAGAIN && !written) return result;
+    if (!failure) failure = take(ring, events, capacity, &written);
+    // Registrations that have ended end no wait.
+  } while (block && !written && !failure && result >= 0);
   // A poll that the kernel cannot keep (it is out of memory) would be an event that never comes: a child never reaped,
   // a container never seen to end. No part of the program can go on without knowing.
   return failure < 0 ? failure : (int)written;

@@ -20,6 +20,8 @@ enum {
   AGENTD_READY_READ = 1,
   AGENTD_READY_WRITE = 2,
   AGENTD_READY_HANGUP = 4,
+  // Of an interest: the registration may be spent with its first event, which says so by `rearm`.
+  AGENTD_READY_ONCE = 8,
 };
 
 // The token of events that nobody waits for. No registration may use it, nor the one before the highest, which is
@@ -35,7 +37,10 @@ int agentd_ring_open(agentd_ring **ring);
 void agentd_ring_close(agentd_ring *ring);
 // Reports every edge to readiness in `interest`, until agentd_ring_remove.
 int agentd_ring_add(agentd_ring *ring, int fd, uint32_t interest, uint64_t token);
+// The kernel is told with the next wait, until when it may keep the file open behind a closed descriptor.
 int agentd_ring_remove(agentd_ring *ring, uint64_t token);
+// Tells the kernel now.
+int agentd_ring_settle(agentd_ring *ring);
 // Keeps the file behind a descriptor in the ring's own table, which does not count against the open-files limit. Returns
 // its slot, or -EOPNOTSUPP where the kernel cannot give it back (before Linux 6.8), -ENFILE when the table is full.
 int agentd_ring_stow(agentd_ring *ring, int fd);

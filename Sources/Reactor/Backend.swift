@@ -15,6 +15,9 @@ public struct Interest: OptionSet, Sendable {
   public static let write = Interest(rawValue: UInt32(AGENTD_READY_WRITE))
   /// The other side has gone for good. Always reported, whether asked for or not.
   public static let hangup = Interest(rawValue: UInt32(AGENTD_READY_HANGUP))
+  /// The registration ends with its first report until `Watch.rearm`, so that what is over by then needs no removal. A
+  /// backend may report what comes before that call, too.
+  static let once = Interest(rawValue: UInt32(AGENTD_READY_ONCE))
 }
 
 /// Where the file is that a backend looks at.
@@ -30,7 +33,11 @@ enum FilePlace {
 /// All code above this protocol is the same whichever implements it.
 protocol Backend: AnyObject {
   func add(_ place: FilePlace, _ interest: Interest, token: UInt64) throws(SystemError)
+  /// Ends a registration. Its descriptor may be closed then, but the file behind it may stay open until the next `wait`
+  /// or `settle`.
   func remove(_ place: FilePlace, token: UInt64)
+  /// Lets go of the files of all that was removed.
+  func settle()
   /// Keeps the file behind a descriptor in a table that the open-files limit does not count, and returns its slot; nil
   /// where there is none, or no room in it.
   func stow(_ fd: Int32) -> Int32?
@@ -141,9 +148,13 @@ private final class Ring: Backend {
 
   func remove(_ place: FilePlace, token: UInt64) {
     let result = agentd_ring_remove(ring, token)
-    // What is left of a removal that failed is dropped by its generation. The kernel takes one in every state but
-    // a ring that has been misused, which no operator can repair.
+    // The kernel takes one in every state but a ring that has been misused, which no operator can repair.
     precondition(result >= 0, "io_uring refused to remove a poll: \(Errno(rawValue: -result))")
+  }
+
+  func settle() {
+    let result = agentd_ring_settle(ring)
+    precondition(result >= 0, "io_uring refused to remove polls: \(Errno(rawValue: -result))")
   }
 
   func wait(_ events: UnsafeMutableBufferPointer<agentd_event>, block: Bool) throws(SystemError) -> Int {
@@ -165,6 +176,9 @@ private final class Epoll: Backend {
     guard case .descriptor(let fd) = place else { preconditionFailure("epoll stows nothing") }
     try SystemError.check("epoll_ctl", agentd_epoll_add(epoll.raw, fd, interest.rawValue, token))
   }
+
+  // epoll lets go of a file when it is told.
+  func settle() {}
 
   // epoll forgets a file whose last descriptor is closed.
   func stow(_ fd: Int32) -> Int32? { nil }

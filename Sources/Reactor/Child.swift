@@ -106,7 +106,7 @@ public final class Child {
         try SystemError.check("prlimit", agentd_limit_file_size(pid, limit))
       }
       // Keeps the child alive until it has been reaped, whoever has forgotten it.
-      exitWatch = try Watch(raw, .read) { _ in self.reap() }
+      exitWatch = try Watch(raw, [.read, .once]) { _ in self.reap() }
     } catch {
       // It runs and nothing would tell of its end. Killed, it ends at once, so this wait is short.
       _ = Glibc.kill(-pid, SIGKILL)
@@ -168,9 +168,12 @@ public final class Child {
     guard let raw = pidfd?.raw else { return }
     var waitStatus: Int32 = 0
     let result = agentd_reap(raw, &waitStatus)
-    guard result != 0 else { return }
     precondition(
-      result == 1, "the reactor is the only reaper, yet a child is gone: \(Errno(rawValue: -result))")
+      result >= 0, "the reactor is the only reaper, yet a child is gone: \(Errno(rawValue: -result))")
+    guard result == 1 else {
+      exitWatch?.rearm()
+      return
+    }
     status = ExitStatus(waitStatus: waitStatus)
     deadline?.cancel()
     patience?.cancel()
@@ -214,7 +217,8 @@ private final class Capture {
     try SystemError.check("pipe2", result)
     fd = Descriptor(owning: ends.0)
     childDescriptor = Descriptor(owning: ends.1)
-    watch = try Watch(ends.0, .read) { [weak self] _ in self?.drain() }
+    // Its end is the last that is told of it.
+    watch = try Watch(ends.0, [.read, .once]) { [weak self] in self?.receive(hungUp: $0.contains(.hangup)) }
   }
 
   var childEnd: Int32 {
@@ -229,25 +233,44 @@ private final class Capture {
   /// Takes what is there and ends the capture.
   func close() {
     guard watch != nil else { return }
-    drain()
+    _ = take(toEnd: false)
+    release()
+  }
+
+  isolated deinit { close() }
+
+  private func release() {
     watch?.close()
     watch = nil
     fd = nil
     childDescriptor = nil
   }
 
-  isolated deinit { close() }
+  private func receive(hungUp: Bool) {
+    switch take(toEnd: hungUp) {
+    case .ended: release()
+    case .empty: watch?.rearm()
+    case .more: Loop.spawn { [weak self] in self?.receive(hungUp: hungUp) }
+    }
+  }
 
-  private func drain() {
-    guard let raw = fd?.raw else { return }
-    withUnsafeTemporaryAllocation(byteCount: 1 << 14, alignment: 1) { buffer in
+  private enum Remainder { case ended, empty, more }
+
+  /// Reads what is in the pipe.
+  ///
+  /// - Parameter toEnd: whether everybody who could write to it has gone. Otherwise a read that brings less than was
+  ///   asked for has emptied it.
+  private func take(toEnd: Bool) -> Remainder {
+    guard let raw = fd?.raw else { return .ended }
+    return withUnsafeTemporaryAllocation(byteCount: 1 << 14, alignment: 1) { buffer in
       // Bounded, because a process that writes without end would keep the loop here. The rest takes its turn.
       for _ in 0..<64 {
         let count = Glibc.read(raw, buffer.baseAddress, buffer.count)
-        guard count > 0 else { return }
+        guard count > 0 else { return count == 0 ? .ended : .empty }
         bytes.append(contentsOf: buffer[..<min(count, limit - bytes.count)])
+        if count < buffer.count, !toEnd { return .empty }
       }
-      Loop.spawn { [weak self] in self?.drain() }
+      return .more
     }
   }
 }

@@ -40,7 +40,8 @@ public final class Listener {
   public func close() {
     retry?.cancel()
     retry = nil
-    watch?.close()
+    // Who connects from now on is refused, not taken and then let down.
+    watch?.closeAtOnce()
     watch = nil
     fd = nil
   }

@@ -38,6 +38,8 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     var place: FilePlace
     var interest: Interest
     var watch: Unmanaged<Watch>?
+    /// Whether the backend has it: one that was made for `once` is spent by its first event.
+    var isArmed: Bool
   }
 
   init() {
@@ -77,7 +79,8 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     guard let backend else { preconditionFailure("the loop is not running") }
     let slot = freeSlots.popLast() ?? registrations.count
     if slot == registrations.count {
-      registrations.append(Registration(generation: 0, place: place, interest: [], watch: nil))
+      registrations.append(
+        Registration(generation: 0, place: place, interest: [], watch: nil, isArmed: false))
     }
     // Generations start at 1, so that no token is AGENTD_TOKEN_NONE.
     registrations[slot].generation = registrations[slot].generation &+ 1
@@ -92,7 +95,21 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     registrations[slot].place = place
     registrations[slot].interest = interest
     registrations[slot].watch = Unmanaged.passUnretained(watch)
+    registrations[slot].isArmed = true
     return token
+  }
+
+  func rearm(_ token: UInt64) {
+    checkIsolated()
+    let slot = Int(token & 0xffff_ffff)
+    guard !registrations[slot].isArmed else { return }
+    do throws(SystemError) {
+      try backend?.add(registrations[slot].place, registrations[slot].interest, token: token)
+    } catch {
+      // As for a removal: only a ring that has been misused refuses it.
+      preconditionFailure("a registration was not renewed: \(error)")
+    }
+    registrations[slot].isArmed = true
   }
 
   func deregister(_ token: UInt64) {
@@ -101,10 +118,12 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     guard registrations[slot].generation == UInt32(token >> 32), registrations[slot].watch != nil else {
       return
     }
-    backend?.remove(registrations[slot].place, token: token)
+    if registrations[slot].isArmed { backend?.remove(registrations[slot].place, token: token) }
     registrations[slot].watch = nil
     freeSlots.append(slot)
   }
+
+  func settle() { backend?.settle() }
 
   // MARK: Stowed files
 
@@ -183,7 +202,13 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     let slot = Int(event.token & 0xffff_ffff)
     let registration = registrations[slot]
     guard registration.generation == UInt32(event.token >> 32), let watch = registration.watch else { return }
-    if event.rearm { try backend?.add(registration.place, registration.interest, token: event.token) }
+    if event.rearm {
+      if registration.interest.contains(.once) {
+        registrations[slot].isArmed = false
+      } else {
+        try backend?.add(registration.place, registration.interest, token: event.token)
+      }
+    }
     let held = watch.takeUnretainedValue()
     Loop.assumeIsolated { held.deliver(Interest(rawValue: event.ready)) }
   }

@@ -35,6 +35,21 @@ public final class Watch {
     handler = nil
   }
 
+  /// The same, and the file behind the descriptor is closed as soon as that is. Otherwise io_uring may keep it open until
+  /// the jobs that are ready now have run: a listener would go on taking connections, whose number is all that
+  /// outsiders see of the difference.
+  func closeAtOnce() {
+    guard token != nil else { return }
+    close()
+    Loop.executor.settle()
+  }
+
+  /// Asks for one more report of a registration that was made for `once`. What has become ready since the last one is
+  /// reported.
+  func rearm() {
+    if let token { Loop.executor.rearm(token) }
+  }
+
   func deliver(_ ready: Interest) { handler?(ready) }
 
   isolated deinit {

@@ -39,6 +39,17 @@ struct ChildTests {
     #expect(result.status == .exited(4))
   }
 
+  @Test("one that closes its output early goes on, and its end is told") @Loop
+  func closesOutput() async throws {
+    let script =
+      "echo out; exec >&-; echo err >&2; exec 2>&-; "
+      + "i=0; while [ $i -lt 1000 ]; do i=$((i + 1)); done; exit 5"
+    let result = try await shell(script).run()
+    #expect(result.status == .exited(5))
+    #expect(result.standardOutput == Array("out\n".utf8))
+    #expect(result.standardError == Array("err\n".utf8))
+  }
+
   @Test("its deadline kills it and everything in its process group") @Loop
   func deadline() async throws {
     let result = try await shell("sleep 1000 & echo $!; wait", deadline: .milliseconds(300)).run()
