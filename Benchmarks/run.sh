@@ -32,20 +32,25 @@ case $engine in
   *) fail "--engine is '$engine': it is stub or podman" ;;
 esac
 
-# What the stub's sessions leave is in memory, where there is room: the disk is not what they measure.
-place=${TMPDIR:-/tmp}
-if [[ $engine == stub && -d /dev/shm && -w /dev/shm ]]; then place=/dev/shm; fi
-begin bench "$place"
+# What the stub's sessions leave is in memory, where there is room: the disk is not what they measure. So is the runtime
+# directory in any case, as it is where agentd is installed.
+disk=${TMPDIR:-/tmp} memory=$disk
+if [[ -d /dev/shm && -w /dev/shm ]]; then memory=/dev/shm; fi
+if [[ $engine == stub ]]; then disk=$memory; fi
+begin bench "$disk"
+runtime=$(mktemp -d "$memory/agentd-bench.XXXXXX")
 
 # Only what a measurement that failed has left: ours alone, by their names.
 clean_up() {
   local name
-  [[ $engine == podman ]] || return 0
-  for name in "$scratch"/*/run/????????/; do
-    [[ -d $name ]] || continue
-    podman ps -aq --filter "name=^agentd-$(basename "$name")-" | xargs -r podman rm -f >/dev/null 2>&1 || true
-  done
-  podman ps -aq --filter 'name=^agentd-00000000-bench-' | xargs -r podman rm -f >/dev/null 2>&1 || true
+  if [[ $engine == podman ]]; then
+    for name in "$runtime"/*/????????/; do
+      [[ -d $name ]] || continue
+      podman ps -aq --filter "name=^agentd-$(basename "$name")-" | xargs -r podman rm -f >/dev/null 2>&1 || true
+    done
+    podman ps -aq --filter 'name=^agentd-00000000-bench-' | xargs -r podman rm -f >/dev/null 2>&1 || true
+  fi
+  remove_tree "$runtime"
 }
 
 install_packages "${agentd_packages[@]}"
@@ -79,7 +84,7 @@ say "Measuring ($engine, $sessions sessions at once, on $machine)"
 status=0
 "$benchmark" --engine "$engine" --sessions "$sessions" --rounds "$rounds" --agentd "$agentd" \
   --tools "$scratch/tools" --podman "$scratch/engine" --floor "$repository_root/Benchmarks/floor.sh" \
-  --scratch "$scratch" --out "$out" --image "$image" --repository "$repository" --machine "$machine" || status=$?
+  --scratch "$scratch" --runtime "$runtime" --out "$out" --image "$image" --repository "$repository" --machine "$machine" || status=$?
 if [[ -n $publish ]]; then
   ((status == 0)) || fail "nothing is published, because a claim did not hold"
   mkdir -p "$repository_root/Benchmarks/results"

@@ -14,11 +14,14 @@ final class BenchDaemon {
 
   let directory: String
   let pid: Int32
-  var socketPath: String { "\(directory)/run/agentd.sock" }
+  /// Where its socket is, and the directory of its private directories.
+  let runtime: String
+  var socketPath: String { "\(runtime)/agentd.sock" }
   private let child: Child
 
-  private init(directory: String, child: Child, pid: Int32) {
+  private init(directory: String, runtime: String, child: Child, pid: Int32) {
     self.directory = directory
+    self.runtime = runtime
     self.child = child
     self.pid = pid
   }
@@ -35,17 +38,19 @@ final class BenchDaemon {
     let directory = "\(options.scratch)/\(name)"
     for folder in [directory, "\(directory)/methodology", "\(directory)/state"] { mkdir(folder, 0o700) }
     try write("name = \"bench\"\n", to: "\(directory)/methodology/manifest.toml")
-    try write(configuration(command, options), to: "\(directory)/agentd.toml")
+    let runtime = "\(options.runtime)/\(name)"
+    try write(configuration(command, runtime, options), to: "\(directory)/agentd.toml")
     let child = try Child(
       Command(
         executable: options.agentd, arguments: ["daemon", "--config", "\(directory)/agentd.toml"],
         environment: variables(directory, options) + environment, deadline: .seconds(7200)))
     let deadline = Loop.now + startPatience
     while Loop.now < deadline {
-      if access("\(directory)/run/agentd.sock", F_OK) == 0,
-        let pid = Int32(contents(of: "\(directory)/run/agentd.pid").prefix { $0.isNumber })
+      if access("\(runtime)/agentd.sock", F_OK) == 0,
+        let pid = Int32(contents(of: "\(runtime)/agentd.pid").prefix { $0.isNumber })
       {
-        return BenchDaemon(directory: directory, child: child, pid: pid)
+        return BenchDaemon(
+          directory: directory, runtime: runtime, child: child, pid: pid)
       }
       await Timer.sleep(.milliseconds(10))
     }
@@ -65,13 +70,15 @@ final class BenchDaemon {
     return variables
   }
 
-  private static func configuration(_ command: [String], _ options: Options) -> String {
+  private static func configuration(
+    _ command: [String], _ runtime: String, _ options: Options
+  ) -> String {
     let words = command.map { "\"\($0)\"" }.joined(separator: ", ")
     return """
       [daemon]
-      socket_path = "run/agentd.sock"
+      socket_path = "\(runtime)/agentd.sock"
       max_sessions = \(sessionLimit)
-      pid_file = "run/agentd.pid"
+      pid_file = "\(runtime)/agentd.pid"
       audit_root = "audit"
 
       [[profiles]]

@@ -29,6 +29,8 @@ struct Options {
   var floor = ""
   /// A folder of our own.
   var scratch = ""
+  /// A folder of our own for runtime directories, which is in memory as they are everywhere.
+  var runtime = ""
   /// Where tables, JSON and plots go.
   var out = ""
   var image = "localhost/never-started:latest"
@@ -57,6 +59,7 @@ struct Options {
       case "--podman": podman = value
       case "--floor": floor = value
       case "--scratch": scratch = value
+      case "--runtime": runtime = value
       case "--out": out = value
       case "--image": image = value
       case "--repository": repository = value
@@ -64,7 +67,8 @@ struct Options {
       default: throw Complaint("there is no option \(option)")
       }
     }
-    guard !agentd.isEmpty, !tools.isEmpty, !podman.isEmpty, !scratch.isEmpty, !out.isEmpty, !sessions.isEmpty
+    guard !agentd.isEmpty, !tools.isEmpty, !podman.isEmpty, !scratch.isEmpty, !runtime.isEmpty, !out.isEmpty,
+      !sessions.isEmpty
     else { throw Complaint("this is run by Benchmarks/run.sh") }
   }
 }

@@ -56,7 +56,7 @@ struct PodmanCalls: Sendable {
   ///   While a place is free the time counts against the session that is served next, and against no other.
   ///
   /// nil when it was not seen from one end to the other.
-  func added(to session: String, asked: UInt64, finished: UInt64, places: Int) -> UInt64? {
+  func added(to session: String, asked: UInt64, finished: UInt64, places: Int) -> Added? {
     let own = { (call: Call) in call.names.contains { $0.hasSuffix(session) } }
     guard let launch = calls.first(where: { $0.verb == "run" && own($0) }),
       let removal = calls.last(where: { $0.verb == "rm" && own($0) }),
@@ -67,7 +67,23 @@ struct PodmanCalls: Sendable {
       $0.verb == "image" || own($0)
     }
     let after = unserved(from: gone, to: removal.began, places: places, alsoWhile: "rm", isOwn: own)
-    return before + (released - launch.ended) + after + (finished - removal.ended)
+    return Added(
+      beforeLaunch: before, beforeRelease: released - launch.ended, beforeRemoval: after,
+      beforeAnswer: finished - removal.ended)
+  }
+
+  /// What the daemon adds to a session, in nanoseconds, by where.
+  struct Added: Sendable {
+    /// From the request, or while nothing of podman's was in the way, to the launch.
+    var beforeLaunch: UInt64
+    /// From the launch to the envelope.
+    var beforeRelease: UInt64
+    /// From the end of conmon to the removal.
+    var beforeRemoval: UInt64
+    /// From the removal to the answer: the record is on the disk by then.
+    var beforeAnswer: UInt64
+
+    var sum: UInt64 { beforeLaunch + beforeRelease + beforeRemoval + beforeAnswer }
   }
 
   /// The time in which a place was free and the next call was one that `isOwn` picks.

@@ -13,6 +13,11 @@ struct PodmanCrowd: Codable, Sendable {
   var floorSeconds: [Double] = []
   /// Over all rounds, in milliseconds: what the daemon adds to a session, and from request to end.
   var added = Percentiles([])
+  /// The parts of it: from the request, the launch, the container's end, and the removal.
+  var addedBeforeLaunch = Percentiles([])
+  var addedBeforeRelease = Percentiles([])
+  var addedBeforeRemoval = Percentiles([])
+  var addedBeforeAnswer = Percentiles([])
   var total = Percentiles([])
   var floorAdded = Percentiles([])
   /// Sessions of which `added` is not known.
@@ -48,7 +53,7 @@ struct PodmanCrowds {
       // The first asks podman for the image, which is then known.
       try await Load(1, of: daemon).waitUntilFinished()
       var crowd = PodmanCrowd(sessions: count, places: 0)
-      var added: [UInt64] = []
+      var added: [PodmanCalls.Added] = []
       var total: [UInt64] = []
       var floorAdded: [UInt64] = []
       var daemonLaunch: [UInt64] = []
@@ -74,7 +79,11 @@ struct PodmanCrowds {
         floorLaunch += floor.calls.durations(of: "run")
       }
       try await daemon.stop()
-      crowd.added = Percentiles(added)
+      crowd.added = Percentiles(added.map(\.sum))
+      crowd.addedBeforeLaunch = Percentiles(added.map(\.beforeLaunch))
+      crowd.addedBeforeRelease = Percentiles(added.map(\.beforeRelease))
+      crowd.addedBeforeRemoval = Percentiles(added.map(\.beforeRemoval))
+      crowd.addedBeforeAnswer = Percentiles(added.map(\.beforeAnswer))
       crowd.total = Percentiles(total)
       crowd.floorAdded = Percentiles(floorAdded)
       crowd.daemonLaunch = Percentiles(daemonLaunch)
@@ -119,7 +128,7 @@ struct PodmanCrowds {
       guard let end = calls.calls.last(where: { $0.verb == "rm" && $0.names.contains(name) })?.ended else {
         return nil
       }
-      return calls.added(to: name, asked: began, finished: end, places: places)
+      return calls.added(to: name, asked: began, finished: end, places: places)?.sum
     }
     return (seconds, added, calls)
   }
@@ -141,7 +150,7 @@ struct PodmanCrowds {
         if live.allSatisfy({ $0.phase == "command" }) { break }
         await Timer.sleep(.milliseconds(100))
       }
-      let id = names(in: "\(daemon.directory)/run").first { $0.count == 8 } ?? ""
+      let id = names(in: daemon.runtime).first { $0.count == 8 } ?? ""
       let conmons = processes(whoseWordsHold: "agentd-\(id)-bench-").filter {
         contents(of: "/proc/\($0)/comm") == "conmon\n"
       }

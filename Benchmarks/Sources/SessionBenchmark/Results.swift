@@ -121,6 +121,16 @@ struct Results: Codable, Sendable {
             decimal($0.floorLaunch.median, 0),
           ]
         })
+      print("Where it is added (p50 and p99, milliseconds)\n")
+      printTable(
+        ["sessions at once", "before launch", "before release", "before removal", "before answer"],
+        podman.map { crowd in
+          ["\(crowd.sessions)"]
+            + [
+              crowd.addedBeforeLaunch, crowd.addedBeforeRelease, crowd.addedBeforeRemoval,
+              crowd.addedBeforeAnswer,
+            ].map { "\(decimal($0.median, 1)), \(decimal($0.p99, 1))" }
+        })
       print(Self.definitionOfAdded + "\n")
     }
     if let memory = liveMemory {
