@@ -45,6 +45,14 @@ struct FaultTests {
     }
   }
 
+  @Test("a session whose record does not come to the disk is not released")
+  func lostRecord() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await loseRecord()
+    }
+  }
+
   @Test("a disk that is full where sessions keep their facts ends each with its reason")
   func fullRuntimeDirectory() async {
     await #expect(processExitsWith: .success) {
@@ -249,6 +257,24 @@ private struct SmallDisk {
   #expect(Record(path: open.record).metadata?.outcome == "blocked")
   #expect(Record(path: open.record).metadata?.exitCode == 3)
   #expect(!exists(fixture.runtimeDirectory))
+}
+
+@Loop private func loseRecord() async throws {
+  let fixture = try await ServiceFixture()
+  defer { fixture.scratch.remove() }
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  // The image is asked for when the record is made, and before it is brought to the disk.
+  try fixture.on("image", "rm -r \"$here\"/audit/worker/*/agentd")
+  let session = try #require(await fixture.run(client))
+  #expect(session.outcome == "error")
+  #expect(session.reason?.contains("is not on the disk") == true)
+  #expect(session.reason?.contains("so it was not released") == true)
+  #expect(!session.problems.isEmpty)
+  #expect(try contents(of: "\(fixture.scratch.path)/commands") == "")
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
 }
 
 @Loop private func fillRuntimeDirectory() async throws {

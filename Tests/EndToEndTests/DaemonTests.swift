@@ -118,7 +118,7 @@ extension EndToEnd {
     @Test("another user who gets at the socket all the same is turned away with a sentence")
     func otherUser() throws {
       try withDaemon(.shell("true")) { daemon in
-        for path in [Ground.directory, daemon.home, daemon.runtimeDirectory] { chmod(path, 0o755) }
+        for path in [Ground.runtime, daemon.runtimeDirectory] { chmod(path, 0o755) }
         chmod(daemon.socket, 0o666)
         let script = """
           socket(S, PF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un($ARGV[0])) or die "connect: $!";

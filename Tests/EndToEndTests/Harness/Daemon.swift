@@ -26,6 +26,7 @@ final class Daemon {
   init(_ profiles: [Profile], environment added: [String: String] = [:]) throws {
     Daemon.count += 1
     home = "\(Ground.directory)/\(Daemon.count)"
+    runtimeDirectory = "\(Ground.runtime)/\(Daemon.count)"
     auditRoot = "\(home)/audit"
     self.profiles = profiles
     environment = Host.environment.merging(added) { $1 }
@@ -36,15 +37,15 @@ final class Daemon {
   }
 
   var config: String { "\(home)/agentd.toml" }
-  var socket: String { "\(home)/run/agentd.sock" }
-  var runtimeDirectory: String { "\(home)/run" }
+  var socket: String { "\(runtimeDirectory)/agentd.sock" }
+  let runtimeDirectory: String
 
   /// Writes the configuration.
   func configure(_ profiles: [Profile]) throws {
     let head = """
       [daemon]
-      socket_path = "run/agentd.sock"
-      pid_file = "run/agentd.pid"
+      socket_path = "\(socket)"
+      pid_file = "\(runtimeDirectory)/agentd.pid"
       audit_root = "\(auditRoot)"
       cache_root = "cache"
       \(settings)

@@ -5,12 +5,17 @@ import Glibc
 
 enum Ground {
   /// A directory of this process, removed by the guardian. Short, because sockets are made below it.
-  static let directory: String = {
-    let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+  static let directory = make(in: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")
+
+  /// The same for runtime directories: in memory, as they are where agentd is installed. The tests of the service have
+  /// theirs on a disk.
+  static let runtime = make(in: access("/dev/shm", W_OK) == 0 ? "/dev/shm" : directory)
+
+  private static func make(in parent: String) -> String {
     var template = Array("\(parent)/agentd-e2e-XXXXXX".utf8CString)
     guard let made = mkdtemp(&template) else { fatalError("mkdtemp under \(parent) fails: errno \(errno)") }
     return String(cString: made)
-  }()
+  }
 
   /// Where the output of programs goes that belong to no test.
   static let tools: String = {
@@ -19,7 +24,7 @@ enum Ground {
     return path
   }()
 
-  /// Ends every registered program and removes the directory when this process ends, however it ends: the
+  /// Ends every registered program and removes the directories when this process ends, however it ends: the
   /// other end of its stdin is closed then.
   private static let guardian: Int32 = {
     let script = #"""
@@ -31,7 +36,7 @@ enum Ground {
         esac
       done
       for pid in $live; do kill -KILL "-$pid" 2>/dev/null; done
-      rm -rf "$1" 2>/dev/null || podman unshare rm -rf "$1"
+      rm -rf "$@" 2>/dev/null || podman unshare rm -rf "$@"
       """#
     var ends: [Int32] = [-1, -1]
     // No program that the tests start inherits a descriptor beyond its three.
@@ -39,7 +44,7 @@ enum Ground {
     let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
     var pid: Int32 = 0
     var pidfd: Int32 = -1
-    let result = withCStrings(["sh", "-c", script, "guardian", directory]) { arguments in
+    let result = withCStrings(["sh", "-c", script, "guardian", directory, runtime]) { arguments in
       withCStrings(Host.environment.map { "\($0)=\($1)" }) { environment in
         agentd_spawn("/bin/sh", arguments, environment, [ends[0], null, null], &pid, &pidfd)
       }
