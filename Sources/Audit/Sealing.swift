@@ -4,7 +4,7 @@
 internal import Glibc
 internal import Synchronization
 
-/// The sealing of one record. Its container must be gone.
+/// The sealing of one record. All that could write into it must have ended.
 ///
 /// A first pass looks at the whole tree and refuses it, unchanged, when something in it must not be sealed. The
 /// second pass seals: directories become this user's, where they are another's, and 0555 before they are read;

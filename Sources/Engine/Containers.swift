@@ -67,6 +67,7 @@ public final class Containers {
     deadlines: Deadlines = Deadlines()
   ) {
     self.podman = podman
+    self.processLimit = processLimit
     gate = Gate(permits: processLimit, patience: deadlines.patience)
     self.deadlines = deadlines
     self.environment = environment
@@ -152,6 +153,8 @@ public final class Containers {
     try await run(podman.unshare(words), in: .unshare, deadline: deadline)
   }
 
+  /// How many podman processes there may be at once.
+  public let processLimit: Int
   /// How many podman processes run.
   var processes: Int { running.count }
 

@@ -5,7 +5,7 @@
   internal import Reactor
 #endif
 
-/// A point between two steps of a session's life, in their order.
+/// A point between two steps of a session's life, in their order; but a record may be sealed before its container is removed.
 ///
 /// In a debug build, AGENTD_TEST_KILL_AT=STEP makes the daemon kill itself when the first session comes to it;
 /// `mid-launch+40` kills it 40 ms after podman was started.

@@ -12,7 +12,8 @@ final class Line {
   }
 
   private var free: Int
-  private var waiting: [Waiting] = []
+  /// nil where one has had its turn: nothing of it is kept by the place that it had.
+  private var waiting: [Waiting?] = []
   /// How many of `waiting` have had their turn. Removing each from the front would move all the others.
   private var gone = 0
 
@@ -31,8 +32,8 @@ final class Line {
 
   /// Has a session wait no longer: it is told that its turn will not come. One that does not wait is let be.
   func withdraw(_ session: SessionID) {
-    guard let index = waiting[gone...].firstIndex(where: { $0.session == session }) else { return }
-    waiting.remove(at: index).turn(false)
+    guard let index = waiting[gone...].firstIndex(where: { $0?.session == session }) else { return }
+    waiting.remove(at: index)?.turn(false)
   }
 
   /// Gives a place back: whoever is next has it.
@@ -44,11 +45,12 @@ final class Line {
       return
     }
     let next = waiting[gone]
+    waiting[gone] = nil
     gone += 1
     if gone > waiting.count / 2 {
       waiting.removeFirst(gone)
       gone = 0
     }
-    next.turn(true)
+    next?.turn(true)
   }
 }

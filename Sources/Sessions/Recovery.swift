@@ -123,9 +123,10 @@ public struct Recovery {
     }
   }
 
-  /// Whether anybody was told of the session. Without a whole record, it was still being prepared.
+  /// Whether there is a session. Without a whole record it was still being prepared; or the power failed before its record
+  /// was on the disk, where its facts were, and then it was never released.
   private func isAccepted(_ facts: Facts) async -> Bool {
-    guard facts.step == .prepared || facts.step == .queued else { return true }
+    guard facts.step == .prepared || facts.step == .queued || facts.bootID != Boot.id else { return true }
     return await host.worker.run {
       let record = Record(path: facts.record)
       guard record.standing == .unmade else { return true }

@@ -1,4 +1,4 @@
-// One session's life, from where it begins in this daemon to its outcome: a linear function that reads top to bottom.
+// One session: what is known of it, how it is made, and the order of its life from where it begins in this daemon.
 
 public import Audit
 internal import Engine
@@ -270,6 +270,8 @@ public final class Session {
       Loop.spawn {
         let departure = await self.depart(await ending())
         self.host.ends.leave()
+        // Not in the next line, where a long one would keep others from being completed.
+        _ = await departure.sealed?.value
         self.host.completions.enter(self.id) { _ in
           Loop.spawn {
             let conclusion = await self.complete(departure)

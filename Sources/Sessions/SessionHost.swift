@@ -13,12 +13,17 @@ public final class SessionHost {
   public let mirrors: Mirrors?
   /// For what waits for a disk.
   public let worker: Worker
-  /// Starts of one profile at a time. Many more than podman has processes, so that the gate is never without one.
+  /// Starts of one profile at a time, at least, and for each process that podman may have: the gate is never without one.
   private static let startLimit = 64
+  private static let startsPerProcess = 4
   /// Sessions whose containers are removed at a time. Removals go by 64, and a machine that shuts down ends all at once.
   private static let endLimit = 256
   /// Records that are completed at a time.
   private static let completionLimit = 64
+  /// Records that are sealed while their containers are removed. Each has descriptors open and its share of the worker,
+  /// which others wait for; all beyond these are sealed when it is their turn to be completed.
+  private static let earlySealLimit = 64
+  private var earlySeals = 0
   private var starts: [String: Line] = [:]
   /// Whose container is removed next.
   let ends = Line(limit: endLimit)
@@ -69,9 +74,19 @@ public final class SessionHost {
   /// Whose container is started next, of a profile: one whose launches hang must hold no other back.
   func starts(of profile: String) -> Line {
     if let line = starts[profile] { return line }
-    let line = Line(limit: Self.startLimit)
+    let line = Line(limit: max(Self.startLimit, Self.startsPerProcess * containers.processLimit))
     starts[profile] = line
     return line
+  }
+
+  /// Begins to seal a record while its container is removed; nil where too many do.
+  func sealEarly(_ seal: @escaping @Loop () async -> String?) -> Task<String?, Never>? {
+    guard earlySeals < Self.earlySealLimit else { return nil }
+    earlySeals += 1
+    return Loop.spawn {
+      defer { self.earlySeals -= 1 }
+      return await seal()
+    }
   }
 
   /// Releases what it holds. No session may live.

@@ -130,6 +130,16 @@ extension Session {
     }
   }
 
+  /// Returns when the record is on the disk. A stop does not wait for that: what is to end is not released.
+  @inline(never) private func awaitDisk(_ synchronized: Task<String?, Never>) async throws(Interruption) {
+    let answers = Inbox<String??>(capacity: 2)
+    onStop = { answers.post(.none) }
+    defer { onStop = nil }
+    Loop.spawn { answers.post(.some(await synchronized.value)) }
+    guard !stopRequested, let answer = await answers.next(), let problem = answer else { return }
+    throw .failed("The session's record is not on the disk (\(problem)), so it was not released.")
+  }
+
   /// Watches the container that was just started, and prepares its release.
   @inline(never) private func hold(
     _ synchronized: Task<String?, Never>
@@ -151,9 +161,11 @@ extension Session {
         "The container could not be watched (\(error)), so it was not released: raise the limits.")
     }
     Checkpoint.watched.pass()
-    if let problem = await synchronized.value {
+    do throws(Interruption) {
+      try await awaitDisk(synchronized)
+    } catch {
       container.close()
-      throw .failed("The session's record is not on the disk (\(problem)), so it was not released.")
+      throw error
     }
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }

@@ -43,13 +43,16 @@ extension Session {
   }
 
   private func end(_ held: HeldContainer, _ end: Watching.End) {
+    // As it is now. It may be a while until its turn comes, and what is asked for meanwhile comes too late.
+    readReport()
+    let wasStopped = stopRequested
     self.end {
       defer { held.close() }
       guard end != .refusesToEnd else {
         return .failed(
           reason: "The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
       }
-      return await self.judge(held.process?.status, end)
+      return await self.judge(held.process?.status, end, wasStopped: wasStopped)
     }
   }
 
@@ -128,8 +131,9 @@ extension Session {
     "The container's conmon, which writes its output down, was ended before the container, so the container was"
     + " killed: see who ended it, or whether memory ran out."
 
-  @inline(never) private func judge(_ status: ExitStatus?, _ end: Watching.End) async -> Ending {
-    readReport()
+  @inline(never) private func judge(
+    _ status: ExitStatus?, _ end: Watching.End, wasStopped: Bool
+  ) async -> Ending {
     let code: Int32?
     if let status {
       code = status.code
@@ -148,7 +152,7 @@ extension Session {
       var wasCut = false
       if case .released = beginning { wasCut = facts.isPartlyReleased == true }
       return Ending(
-        code: code, report: directory.report(), wasCut: wasCut, wasStopped: stopRequested,
+        code: code, report: directory.report(), wasCut: wasCut, wasStopped: wasStopped,
         image: metadata.image)
     }
   }

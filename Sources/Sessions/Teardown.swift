@@ -15,7 +15,7 @@ extension Session {
     let conclusion: Conclusion
     /// Why something of it is still there.
     var problem: String?
-    /// The sealing that has begun beside it; what came of it.
+    /// The sealing that was begun beside it, and what came of it.
     let sealed: Task<String?, Never>?
   }
 
@@ -23,7 +23,7 @@ extension Session {
   ///
   /// What is quiet is sealed while podman removes the container. All else waits until nobody can write into it.
   @inline(never) func removeContainer(_ conclusion: Conclusion) async -> Departure {
-    let sealed = isQuiet ? Loop.spawn { await self.sealTree() } : nil
+    let sealed = isQuiet ? host.sealEarly { await self.sealTree() } : nil
     return Departure(conclusion: conclusion, problem: await tearDown(), sealed: sealed)
   }
 
