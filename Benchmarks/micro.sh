@@ -32,7 +32,10 @@ for file in "$scratch/figures"/*.Micro.*.tsv; do
   figure=$(awk -F '\t' '$1 == 50 { print int($2) }' "$file")
   threshold=$(awk -F '\t' -v name="$name" '$1 == name { print $2 }' "$thresholds")
   verdict=holds
-  if [[ -z $threshold ]]; then
+  if [[ ! $figure =~ ^[1-9][0-9]*$ ]]; then
+    verdict='WAS NOT MEASURED'
+    figure=0
+  elif [[ -z $threshold ]]; then
     verdict='has no threshold'
   elif ((figure > threshold)); then
     verdict='IS TOO MUCH'

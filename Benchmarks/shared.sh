@@ -26,10 +26,11 @@ finish() {
   local status=$? pid
   trap - EXIT
   trap '' INT TERM HUP
-  for pid in "$daemon" "${servers[@]}"; do
+  # The one that was started last may be none of them yet.
+  for pid in "${started:-}" "$daemon" "${servers[@]}"; do
     [[ -z $pid ]] || stop "$pid" 2>/dev/null || true
   done
-  clean_up
+  clean_up || status=1
   remove_tree "$scratch" || status=1
   exit "$status"
 }
@@ -85,6 +86,6 @@ start_daemon() {
 # stop_daemon: ends it as an operator would.
 stop_daemon() {
   local pid=$daemon
-  daemon=''
+  daemon='' started=''
   stop "$pid" || fail "the daemon did not exit 0 on SIGTERM"
 }

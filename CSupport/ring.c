@@ -6,6 +6,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -158,6 +159,8 @@ static bool take_back(agentd_ring *ring, uint64_t token) {
   for (unsigned left = io_uring_sq_ready(&ring->uring); left > 0; left--) {
     struct io_uring_sqe *entry = &queue->sqes[(queue->sqe_tail - left) & queue->ring_mask];
     if (entry->user_data != token) continue;
+    // All of it: not every liburing does that, and a kernel may look at a no-operation's flags.
+    memset(entry, 0, sizeof *entry);
     io_uring_prep_nop(entry);
     make_quiet(ring, entry);
     return true;

@@ -6,7 +6,7 @@ public import Reactor
 @Loop
 public final class Arrivals {
   /// How long a fetch may be put off for sessions that are on their way, and for each of them.
-  private let patience: Duration
+  var patience: Duration
   private var count = 0
   private var none = Latch()
 
@@ -49,7 +49,11 @@ public final class Arrivals {
     let end = Loop.now + patience
     while count > 0, Loop.now < end {
       let latch = none
-      let timer = Timer(at: end) { latch.open() }
+      let timer = Timer(at: end) {
+        latch.open()
+        // Others still wait, each as long as it may, and one that is open keeps nobody waiting.
+        if self.none === latch { self.none = Latch() }
+      }
       await latch.wait()
       timer.cancel()
     }

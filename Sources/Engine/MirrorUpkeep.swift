@@ -133,7 +133,7 @@ extension Mirrors {
   }
 
   /// Looks again when the next one has not been asked for in a long time, though no fetch may come any more.
-  private func sweep(after delay: Duration?) {
+  func sweep(after delay: Duration?) {
     nextSweep?.cancel()
     nextSweep = nil
     guard let delay, !isClosed else { return }

@@ -157,14 +157,18 @@ public final class Mirrors {
   }
 
   /// The first folder of a cache root, or on the way to it, in which another user could put something in the place of
-  /// what is there. Looks at the disk: call it on the worker.
+  /// what is there. What is not there yet is made first: in a folder that everybody may write to somebody else might.
+  /// Looks at the disk: call it on the worker.
   ///
   /// - Parameters:
   ///   - root: an absolute path.
   ///   - user: the daemon's.
   /// - Returns: a clause such as "/a belongs to uid 7"; nil when there is none.
   public nonisolated static func weakness(of root: String, for user: UInt32) -> String? {
-    ["mirrors", "clones"].lazy.compactMap { MirrorFiles.weakness(of: "\(root)/\($0)", for: user) }.first
+    let paths = ["mirrors", "clones"].map { "\(root)/\($0)" }
+    // Why it cannot be made is told when it is needed.
+    for path in paths { try? MirrorFiles.makePrivate(path) }
+    return paths.lazy.compactMap { MirrorFiles.weakness(of: $0, for: user) }.first
   }
 
   // MARK: What sessions ask for
@@ -245,6 +249,8 @@ public final class Mirrors {
     }
     mirrors[mirror.files.path] = nil
     if !isClosed, lastSweep.map({ Loop.now - $0 > bounds.sweepInterval }) ?? false { await dropUnused() }
+    // The first mirror of all: no sweep has seen it.
+    if nextSweep == nil { sweep(after: maxAge) }
   }
 
   private func update(_ mirror: Mirror) async {

@@ -68,7 +68,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
 
   private func wake() {
     var one: UInt64 = 1
-    // EAGAIN means the counter is full, so the loop is about to wake anyway.
+    // The counter is never read, and it would take 2^64 writes to fill.
     _ = Glibc.write(wakeDescriptor.raw, &one, 8)
   }
 

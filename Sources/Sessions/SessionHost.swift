@@ -9,7 +9,7 @@ public import Reactor
 public final class SessionHost {
   /// Podman.
   public let containers: Containers
-  /// What sessions clone from; nil where no profile has that.
+  /// What sessions clone from; nil where no profile has that and none ever had.
   public let mirrors: Mirrors?
   /// For what waits for a disk.
   public let worker: Worker

@@ -239,7 +239,11 @@ final class Trees: @unchecked Sendable {
     guard let record = fresh.popLast(), let sealing = try? Sealing(record: record) else {
       fatalError("no sealing")
     }
-    while (try? sealing.step(entries: 256)) == false {}
+    do {
+      while try !sealing.step(entries: 256) {}
+    } catch {
+      fatalError("\(error)")
+    }
   }
 
   @Loop func changeModes() {
