@@ -4,7 +4,8 @@ internal import Glibc
 
 /// The limit on open files of this process.
 public enum DescriptorLimit {
-  /// Far more than the sessions and clients that are allowed at once.
+  /// Enough for the most sessions and clients that may be at once: where the kernel cannot keep the pidfds of live sessions
+  /// for us, two for each of 10,000, one for each of 40,000 that follow a session, and a few hundred others.
   private static let wanted: rlim_t = 65536
 
   /// Raises the soft limit as far as it is of use and the hard limit lets it; children inherit it.
