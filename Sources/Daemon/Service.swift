@@ -254,12 +254,18 @@ public final class Service {
     openWhenIdle()
   }
 
-  /// A pull or a fetch may take half an hour, and what it is for is in this daemon's memory only.
+  /// A pull or a fetch may take half an hour, as may many starts before one, and what they are for is in this daemon's
+  /// memory only.
   private func endUnstarted() {
-    for session in sessions.values where session.phase == .image || session.phase == .fetch {
-      let missing = session.phase == .image ? "image" : "repository"
-      session.stop(
-        because: "The daemon was replaced before the session's \(missing) was there: run it again.")
+    for session in sessions.values {
+      let missing: String
+      switch session.phase {
+      case .image: missing = "the session's image was there"
+      case .fetch: missing = "the session's repository was there"
+      case .launch where session.awaitsStart: missing = "it was the session's turn to start"
+      case .queued, .launch, .setup, .command, .teardown, .seal: continue
+      }
+      session.stop(because: "The daemon was replaced before \(missing): run it again.")
     }
     _ = Timer(after: Self.handOverGrace) { self.idle.open() }
   }

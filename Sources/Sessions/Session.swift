@@ -49,6 +49,8 @@ public final class Session {
   private var pending: Pending?
   /// The FIFO that it is released through, from its release until its container has read from it or has ended.
   var envelope: Stream?
+  /// Whether it waits for its turn to have its container started.
+  public internal(set) var awaitsStart = false
   /// Whether podman was asked for its container, by whichever daemon.
   var isLaunched: Bool
   /// When its container ended; nil for now.

@@ -81,10 +81,12 @@ extension Session {
   /// Waits, without a task, until its container may be started.
   private func awaitStart(_ parts: Parts) {
     enter(.launch)
+    awaitsStart = true
     let line = host.starts(of: profile)
     onStop = { line.withdraw(self.id) }
     line.enter(id) { isMine in
       self.onStop = nil
+      self.awaitsStart = false
       guard isMine else { return self.end { self.ending(.stopped) } }
       Loop.spawn {
         let started: Result<HeldContainer, Interruption>
