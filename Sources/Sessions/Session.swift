@@ -272,6 +272,7 @@ public final class Session {
       Loop.spawn {
         let departure = await self.depart(await ending())
         self.host.ends.leave()
+        if departure.problem == nil { self.enter(.seal) }
         // Not in the next line, where a long one would keep others from being completed.
         _ = await departure.sealed?.value
         self.host.completions.enter(self.id) { _ in

@@ -36,7 +36,6 @@ extension Session {
     let problem = await departure.sealed?.value
     if let left = departure.problem { return [left] }
     if await !isComplete() {
-      enter(.seal)
       if let problem = departure.sealed == nil ? await sealTree() : problem { return [incomplete(problem)] }
       if let problem = await publish(departure.conclusion) { return [incomplete(problem)] }
     }

@@ -35,21 +35,22 @@ struct DaemonLoad {
       }
       let floor = try plain.chmod("a=rX")
       let (record, pings) = try run()
-      guard let phase = try record.readMetadata().phases.last, phase.name == "seal",
-        let end = phase.endTimestamp
+      let phases = try record.readMetadata().phases
+      // Sealing begins while the container is removed, which takes the stand-in for podman no time to speak of.
+      guard let removal = phases.first(where: { $0.name == "teardown" }), let end = phases.last?.endTimestamp
       else {
         throw Unexpected("\(record.path) was not sealed")
       }
-      let sealing = phase.startTimestamp.nanosecondsSinceEpoch..<end.nanosecondsSinceEpoch
+      let sealing = removal.startTimestamp.nanosecondsSinceEpoch..<end.nanosecondsSinceEpoch
       for ping in pings where sealing.contains(ping.sent) { latency.record(UInt64(ping.took)) }
       let wall = sealing.upperBound - sealing.lowerBound
       ratios.append(Double(wall) / Double(floor.wall))
-      print("  chmod -R \(floor.wall / 1_000_000), phase seal \(wall / 1_000_000)")
+      print("  chmod -R \(floor.wall / 1_000_000), removal and seal \(wall / 1_000_000)")
     }
     func milliseconds(_ percentile: Double) -> Double {
       Double(latency.valueAtPercentile(percentile)) / 1_000_000
     }
-    print("  phase seal to chmod -R: \(decimal(median(ratios))) of the wall time")
+    print("  removal and seal to chmod -R: \(decimal(median(ratios))) of the wall time")
     print(
       "  \(latency.totalCount) pings meanwhile: p50 \(decimal(milliseconds(50), 3)) ms, p99 "
         + "\(decimal(milliseconds(99), 3)) ms, max \(decimal(milliseconds(100), 3)) ms")
@@ -61,7 +62,7 @@ struct DaemonLoad {
     }
     if median(ratios) > SealBenchmark.ratioLimit {
       SealBenchmark.complain(
-        "the phase takes more than \(decimal(SealBenchmark.ratioLimit, 1)) times what chmod -R does")
+        "they take more than \(decimal(SealBenchmark.ratioLimit, 1)) times what chmod -R does")
     }
     return milliseconds(99) < Self.latencyLimit && median(ratios) <= SealBenchmark.ratioLimit
   }
