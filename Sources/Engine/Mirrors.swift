@@ -5,26 +5,6 @@ internal import Glibc
 public import Reactor
 internal import SystemPackage
 
-/// A repository could not be fetched. One clause that reads on after what was to be fetched.
-public struct MirrorFailure: Error, Sendable, CustomStringConvertible {
-  /// Why, in git's words where it has any; never with a token.
-  public let description: String
-
-  init(_ description: String) { self.description = description }
-}
-
-/// What an operator is told of mirrors.
-public enum MirrorEvent: Sendable, Equatable {
-  /// A mirror was of no use any more and was made from nothing.
-  case rebuilt(profile: String, repository: String, reason: String)
-  /// Mirrors that nobody had asked for were removed.
-  case dropped(count: Int)
-  /// git of an earlier daemon, which nobody waited for any more, was ended.
-  case orphanEnded(pid: Int32)
-  /// What is left of mirrors could not be removed.
-  case notRemoved(reason: String)
-}
-
 /// The mirrors of one daemon.
 ///
 /// A fetch never touches what is there: git makes a repository of its own beside it, finds in the old one what it need

@@ -1,15 +1,10 @@
-// From a container that is watched to its end: release, watch, stop, and what the end means.
+// From a container that is watched to what its end means: its release, its report, conmon, the exit code.
 
 internal import Engine
-internal import Glibc
 internal import Reactor
 internal import Time
 
 extension Session {
-  /// How long a command has to end by itself after SIGTERM.
-  static let stopGrace: Duration = .seconds(10)
-  /// How long after SIGKILL the kernel may take to end a container before podman is left to remove it.
-  static let killPatience: Duration = .seconds(30)
   /// How long conmon may take to write the last output and clean up after a container has ended.
   static let conmonPatience: Duration = .seconds(30)
 
@@ -50,7 +45,7 @@ extension Session {
       defer { held.close() }
       guard end != .refusesToEnd else {
         return .failed(
-          reason: "The container did not end \(Self.killPatience.components.seconds) s after SIGKILL.")
+          reason: "The container did not end \(Watching.killPatience.components.seconds) s after SIGKILL.")
       }
       return await self.judge(held.process?.status, end, wasStopped: wasStopped)
     }

@@ -8,6 +8,11 @@ internal import Reactor
 /// thousand sessions that live each would keep kilobytes.
 @Loop
 final class Watching {
+  /// How long a command has to end by itself after SIGTERM.
+  private static let stopGrace: Duration = .seconds(10)
+  /// How long after SIGKILL the kernel may take to end a container before podman is left to remove it.
+  static let killPatience: Duration = .seconds(30)
+
   /// How watching a container came to its end.
   enum End {
     /// It had ended before it could be watched.
@@ -106,7 +111,7 @@ final class Watching {
     case .notReleased: end(.notReleased, with: SIGKILL)
     case .graceOver:
       send(SIGKILL)
-      patience = Timer(after: Session.killPatience) { self.take(.patienceOver) }
+      patience = Timer(after: Self.killPatience) { self.take(.patienceOver) }
     case .patienceOver:
       session.fail("stop", "the container did not end after SIGKILL")
       finish(.refusesToEnd)
@@ -129,7 +134,7 @@ final class Watching {
     guard ending == nil else { return }
     ending = reason
     send(signal)
-    patience = Timer(after: Session.stopGrace) { self.take(.graceOver) }
+    patience = Timer(after: Self.stopGrace) { self.take(.graceOver) }
   }
 
   private func send(_ signal: Int32) {
