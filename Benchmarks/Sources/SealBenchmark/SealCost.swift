@@ -7,7 +7,7 @@ import Time
 
 /// The comparison.
 struct SealCost {
-  static let rounds = 7
+  static let rounds = 15
 
   let scratch: String
   let files: Int

@@ -27,6 +27,7 @@ struct Plot {
   private static let right = 24.0
   private static let top = 56.0
   private static let bottom = 84.0
+  private static let labelHeight = 12.0
 
   /// The whole file.
   func svg() -> String {
@@ -56,7 +57,8 @@ struct Plot {
       """
     ]
     parts += grid()
-    for (index, line) in series.enumerated() { parts += draw(line, index) }
+    var labels: [(x: Double, y: Double)] = []
+    for (index, line) in series.enumerated() { parts += draw(line, index, &labels) }
     parts += legend()
     return (parts + ["</svg>", ""]).joined(separator: "\n")
   }
@@ -136,7 +138,8 @@ struct Plot {
 
   // MARK: Lines
 
-  private func draw(_ line: Series, _ index: Int) -> [String] {
+  /// - Parameter labels: where figures stand already.
+  private func draw(_ line: Series, _ index: Int, _ labels: inout [(x: Double, y: Double)]) -> [String] {
     let color = index % 4
     let points = line.points.map { "\(text(x($0.x))),\(text(y($0.y)))" }.joined(separator: " ")
     let dashes = line.isReference ? " stroke-dasharray=\"6 4\"" : ""
@@ -145,10 +148,15 @@ struct Plot {
     ]
     guard !line.isReference else { return parts }
     for point in line.points {
+      // Above its mark, or below it where another figure is in the way.
+      let above = (x: x(point.x), y: y(point.y) - 9)
+      let isTaken = labels.contains { $0.x == above.x && abs($0.y - above.y) < Self.labelHeight }
+      let label = isTaken ? (x: above.x, y: y(point.y) + 17) : above
+      labels.append(label)
       parts.append(
         """
         <circle class="f\(color)" cx="\(text(x(point.x)))" cy="\(text(y(point.y)))" r="3.5"/>
-        <text class="ink" x="\(text(x(point.x)))" y="\(text(y(point.y) - 9))" text-anchor="\(anchor(point.x))" \
+        <text class="ink" x="\(text(label.x))" y="\(text(label.y))" text-anchor="\(anchor(point.x))" \
         font-size="11">\(decimal(point.y, digits))</text>
         """)
     }
