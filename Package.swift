@@ -80,7 +80,7 @@ let package = Package(
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
     tests("AuditTests", ["Audit", "CSupport", "Reactor", "Time", "TestSupport"]),
     tests("CommandTests", ["agentd", "Audit", "Time"]),
-    tests("EndToEndTests", ["agentd", "CSupport", "Reactor"]),
+    tests("EndToEndTests", ["agentd", "CSupport", "Reactor", "TestSupport"]),
   ]
 )
 

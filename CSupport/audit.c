@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include "audit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -47,11 +49,47 @@ int agentd_entry_set_owner(int held, uint32_t owner) {
   return fchownat(held, "", owner, (gid_t)-1, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-int agentd_directory_next(DIR *stream, const char **name) {
+struct agentd_directory {
+  int descriptor;
+  uint32_t at;
+  uint32_t end;
+  // The size that the C library has, too.
+  _Alignas(struct dirent64) char entries[1 << 15];
+};
+
+struct agentd_directory *agentd_directory_open(int descriptor) {
+  struct agentd_directory *directory = malloc(sizeof *directory);
+  if (directory == NULL) {
+    close(descriptor);
+    return NULL;
+  }
+  directory->descriptor = descriptor;
+  directory->at = directory->end = 0;
+  return directory;
+}
+
+void agentd_directory_close(struct agentd_directory *directory) {
+  close(directory->descriptor);
+  free(directory);
+}
+
+int agentd_directory_descriptor(const struct agentd_directory *directory) { return directory->descriptor; }
+
+void agentd_directory_rewind(struct agentd_directory *directory) {
+  lseek(directory->descriptor, 0, SEEK_SET);
+  directory->at = directory->end = 0;
+}
+
+int agentd_directory_next(struct agentd_directory *directory, const char **name) {
   for (;;) {
-    errno = 0;
-    const struct dirent *entry = readdir(stream);
-    if (entry == NULL) return -errno;
+    if (directory->at == directory->end) {
+      ssize_t length = getdents64(directory->descriptor, directory->entries, sizeof directory->entries);
+      if (length <= 0) return length < 0 ? -errno : 0;
+      directory->at = 0;
+      directory->end = (uint32_t)length;
+    }
+    const struct dirent64 *entry = (const void *)(directory->entries + directory->at);
+    directory->at += entry->d_reclen;
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
     *name = entry->d_name;
     return 1;

@@ -1,4 +1,4 @@
-// eventfd, timerfd, signalfd, inotify, pipes, Unix sockets and clocks, each close-on-exec; and how many processors.
+// eventfd, timerfd, signalfd, inotify, pipes, Unix sockets and clocks, each close-on-exec; processors and memory.
 #define _GNU_SOURCE
 #include "CSupport.h"
 
@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -240,3 +241,5 @@ int agentd_is_in_memory(const char *path) {
   if (statfs(path, &system) != 0) return 0;
   return system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
 }
+
+void agentd_release_memory(void) { malloc_trim(0); }

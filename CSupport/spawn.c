@@ -3,6 +3,7 @@
 #include "CSupport.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -33,11 +34,13 @@ static int spawn(const char *path, char *const argv[], char *const envp[], const
   sigemptyset(&none);
   sigfillset(&all);
   int result = posix_spawnattr_setflags(
-      attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  if (!result) result = posix_spawnattr_setpgroup(attributes, 0);
+      attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   if (!result) result = posix_spawnattr_setsigmask(attributes, &none);
   if (!result) result = posix_spawnattr_setsigdefault(attributes, &all);
-  for (int i = 0; i < 3 && !result; i++) result = posix_spawn_file_actions_adddup2(actions, stdio[i], i);
+  for (int i = 0; i < 3 && !result; i++) {
+    result = stdio[i] < 0 ? posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR, 0)
+                          : posix_spawn_file_actions_adddup2(actions, stdio[i], i);
+  }
   if (!result) result = posix_spawn_file_actions_addclosefrom_np(actions, 3);
   if (!result) result = posix_spawn(pid, path, actions, attributes, argv, envp);
   return result;

@@ -7,7 +7,8 @@
 # What needs a reactor runs on both of its backends.
 # Needs root, because both root and an ordinary user are tested: the latter is agentd-test, made when missing and kept
 # for the next run.
-# A test that cannot run counts as failed, with the reason. The last line is the sum: N passed, N failed.
+# A test that cannot run counts as failed, with the reason. What failed is told once more at the end, so that the tail of
+# a log suffices. The last line is the sum: N passed, N failed.
 
 # shellcheck source=examples/host.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/host.sh"
@@ -17,8 +18,10 @@ all_steps=(lint unit fuzz agreement e2e rootless asan quickstart benchmarks micr
 backends=(io_uring epoll)
 test_user='agentd-test'
 fuzz_seconds=60
+open_files=8192
 step_limit=1200
 run_limit=4800
+failure_lines=40
 logs=$repository_root/.build/test-logs
 
 steps=("${@:-${all_steps[@]}}")
@@ -26,6 +29,12 @@ for step in "${steps[@]}"; do
   [[ " ${all_steps[*]} " == *" $step "* ]] || fail "there is no step '$step': the steps are ${all_steps[*]}"
 done
 ((EUID == 0)) || fail "run this as root: the tests cover agentd as root and as an ordinary user, which it creates"
+# A test has a thousand clients and their daemon in one process, and a shell often begins with 1,024.
+allowed=$(ulimit -Sn)
+if [[ $allowed != unlimited ]] && ((allowed < open_files)); then
+  ulimit -Sn "$open_files" 2>/dev/null ||
+    fail "the tests need $open_files open files, and the hard limit here is $(ulimit -Hn): raise it first"
+fi
 command -v swift >/dev/null || fail "swift is not on the PATH: install Swift 6.2 or later from swift.org first"
 
 wants() { [[ " ${steps[*]} " == *" $1 "* ]]; }
@@ -83,8 +92,26 @@ run() {
     echo "---- $log"
     grep -avE '(^\[[0-9]+/[0-9]+\] |started\.$|✔ (Test|Suite) .* passed after )' "$log" | tail -n 200 || true
     echo "----"
+    keep_failures "$log"
     return 1
   fi
+}
+
+# detail: standard input under the last line of the report, in plain ASCII and cut: whoever shows a part of the output may
+# stop at a line of its own or leave out what is not ASCII.
+detail() {
+  local line
+  while IFS= read -r line; do report+=("        $line"); done < <(LC_ALL=C sed -E 's/[^ -~]+/-/g' | cut -c -160)
+}
+
+# keep_failures LOG: what a failed step says of its failures, for the end of the run: what Swift Testing recorded, and its
+# last lines, which are all there is of a step that has no such tests and of one that died.
+keep_failures() {
+  detail < <(
+    grep -aE -A 2 '✘ Test .* recorded an issue' "$1" | grep -avE '(started\.|passed after .* seconds\.)$' |
+      head -n "$failure_lines" || true
+    tail -n 4 "$1"
+  )
 }
 
 # cannot NAME REASON: a step that could not even begin.
@@ -208,8 +235,8 @@ leave_user_clean() {
   if [[ -z $left ]]; then
     record 'nothing left by the ordinary user' 1 0
   else
-    printf 'Left by %s:\n%s\n' "$test_user" "$left"
-    record 'nothing left by the ordinary user' 0 1 'listed above'
+    record 'nothing left by the ordinary user' 0 1 'listed below'
+    detail <<<"$left"
     end_user_processes
   fi
 }
@@ -253,6 +280,13 @@ if wants lint; then
   # A plain Task begins on a thread of Swift's global pool, and Task.yield and Task.sleep go by way of it.
   run one 'no task outside the loop' bash -c '! grep -rnE --include="*.swift" \
     "^[^/]*\bTask(\.(detached|yield|sleep|init)\b|\(priority|[[:space:]]*\{)" Sources' || true
+  # Without the trait a few of them hold up every other test (TestSupport/ExitTests.swift).
+  # shellcheck disable=SC2016 # expanded by that shell, and by awk
+  run one 'exit tests take turns' bash -c 'found=$(find Tests -name "*.swift" -exec awk "
+    FNR == 1 || /@Test/ { bound = 0 }
+    /[.]exitTest/ { bound = 1 }
+    /processExitsWith/ && !bound { print FILENAME \": line \" FNR \" lacks .exitTest\" }" {} +) && [[ -z $found ]] ||
+    { echo "$found"; exit 1; }' || true
   run one 'swift format' swift format lint --strict --recursive Package.swift Sources Tests \
     Benchmarks/Package.swift Benchmarks/Sources || true
   run one 'systemd units' bash -c verify_units || true
@@ -303,6 +337,7 @@ end_schedule() {
     record 'schedules on the real clock' 1 0
   else
     record 'schedules on the real clock' 0 1 "exit status $status"
+    keep_failures "$logs/schedule.log"
   fi
 }
 

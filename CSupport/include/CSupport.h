@@ -63,8 +63,10 @@ int agentd_epoll_wait(int epoll, struct agentd_event *events, unsigned capacity,
 
 // --- spawn.c: children and processes ---
 
-// Starts `path` in its own process group with an empty signal mask, default dispositions and exactly the
-// descriptors 0, 1 and 2, taken from `stdio`. On success *pid and *pidfd are set; the pidfd is close-on-exec.
+// Starts `path` in its own session with an empty signal mask, default dispositions and exactly the descriptors 0, 1
+// and 2, taken from `stdio`, where a negative one is /dev/null. It begins without a terminal, in a process group of its
+// own; and where the kernel gives each session its share of the processors (sched_autogroup_enabled, sched(7)), what a
+// child uses does not count against the daemon. On success *pid and *pidfd are set; the pidfd is close-on-exec.
 int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
                  int *pidfd);
 // Bounds the size of the files that a child, and whatever it starts from now on, may write. One that has ended is no
@@ -137,4 +139,6 @@ uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);
 // How many processors the calling thread may run on, or -errno.
 int agentd_processors(void);
+// Gives memory that was freed back to the kernel (malloc_trim(3)), in about a millisecond for ten megabytes.
+void agentd_release_memory(void);
 #include "audit.h"

@@ -1,7 +1,6 @@
-// What sealing a record needs and Swift's Glibc module does not show: O_PATH, statx, fchmodat2 and d_name.
+// What sealing a record needs and Swift's Glibc module does not show: O_PATH, statx, fchmodat2 and getdents64.
 #pragma once
 
-#include <dirent.h>
 #include <stdint.h>
 
 // What an inode is, and on which mount it was found. `mount` is 0 before Linux 5.8.
@@ -23,5 +22,17 @@ int agentd_entry_set_mode(int held, uint32_t mode);
 int agentd_entry_set_mode_of(int directory, const char *name, uint32_t mode);
 // Gives what the descriptor holds to a user.
 int agentd_entry_set_owner(int held, uint32_t owner);
+
+// A directory that is being read, and the entries of it that were read last. As opendir(3) has it, without what that asks
+// the kernel besides.
+struct agentd_directory;
+
+// Takes a descriptor over, whatever comes of it; NULL where there is no memory.
+struct agentd_directory *agentd_directory_open(int descriptor);
+// Closes its descriptor, too.
+void agentd_directory_close(struct agentd_directory *directory);
+int agentd_directory_descriptor(const struct agentd_directory *directory);
+// Begins again, with the names that are there now.
+void agentd_directory_rewind(struct agentd_directory *directory);
 // Returns 1 and a name that is good until the next call, 0 at the end. "." and ".." are left out.
-int agentd_directory_next(DIR *stream, const char **name);
+int agentd_directory_next(struct agentd_directory *directory, const char **name);

@@ -11,23 +11,22 @@ final class DirectoryStream {
   private let stream: OpaquePointer
 
   init(reading directory: consuming Descriptor, path: String) throws(AuditError) {
-    guard let stream = fdopendir(directory.raw) else {
-      throw .system(call: "opendir", path: path, code: errno)
+    guard let stream = agentd_directory_open(directory.release()) else {
+      throw .system(call: "opendir", path: path, code: ENOMEM)
     }
-    _ = directory.release()
     self.stream = stream
     self.path = path
   }
 
   deinit {
-    closedir(stream)
+    agentd_directory_close(stream)
   }
 
   /// The directory itself, to name its entries by.
-  var descriptor: Int32 { return dirfd(stream) }
+  var descriptor: Int32 { return agentd_directory_descriptor(stream) }
 
   /// Begins again, with the names that are there now.
-  func rewind() { rewinddir(stream) }
+  func rewind() { agentd_directory_rewind(stream) }
 
   /// The next name, which is good until the next call, or nil at the end.
   func next() throws(AuditError) -> UnsafePointer<CChar>? {

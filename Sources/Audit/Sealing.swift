@@ -59,12 +59,9 @@ public final class Sealing: Sendable {
         throw error
       case .walking(let walk):
         do throws(AuditError) {
-          for _ in 0..<entries {
-            guard try walk.advance() else { continue }
-            state = .finished
-            return true
-          }
-          return false
+          guard try walk.advance(entries: entries) else { return false }
+          state = .finished
+          return true
         } catch {
           state = .failed(error)
           throw error

@@ -46,23 +46,18 @@ final class SealingWalk {
     root = try Entry(describing: "", in: directory.descriptor.raw, path: record.path)
   }
 
-  /// Handles one entry, or the end of one directory; true when the record is sealed.
-  func advance() throws(AuditError) -> Bool {
+  /// Handles at most so many entries and ends of directories; true when the record is sealed.
+  func advance(entries: Int) throws(AuditError) -> Bool {
+    var left = entries
     do throws(AuditError) {
-      guard let level = levels.last else { return try nextPass() }
-      guard let name = try level.stream.next() else {
-        levels.removeLast()
-        return false
+      while left > 0 {
+        if let level = levels.last {
+          try advance(in: level, &left)
+        } else {
+          left -= 1
+          if try nextPass() { return true }
+        }
       }
-      // Spelt only where it is looked at: most entries are nothing but a name to the kernel.
-      func path() -> String { "\(level.stream.path)/\(String(cString: name))" }
-      if pass == .survey {
-        try survey(name, in: level.stream.descriptor, path())
-        return false
-      }
-      var isSealed = false
-      if level.isClosed { isSealed = try sealFile(name, in: level.stream.descriptor, path()) }
-      if !isSealed { try seal(name, in: level.stream.descriptor, path()) }
       return false
     } catch .system(_, let path, let code) where user != 0 && (code == EACCES || code == EPERM) {
       // What this user may not do, root of the user's own namespace may.
@@ -70,6 +65,28 @@ final class SealingWalk {
     } catch .system(let call, let path, let code) {
       // This sentence names no record, so its path has to.
       throw .system(call: call, path: "\(record.path)/\(path)", code: code)
+    }
+  }
+
+  /// Handles entries of one directory, until it is at its end or another one is entered.
+  private func advance(in level: Level, _ left: inout Int) throws(AuditError) {
+    let depth = levels.count
+    let (stream, directory, isSurvey) = (level.stream, level.stream.descriptor, pass == .survey)
+    while left > 0, levels.count == depth {
+      left -= 1
+      guard let name = try stream.next() else {
+        levels.removeLast()
+        return
+      }
+      // Spelt only where it is looked at: most entries are nothing but a name to the kernel.
+      func path() -> String { "\(stream.path)/\(String(cString: name))" }
+      if isSurvey {
+        try survey(name, in: directory, path())
+        continue
+      }
+      var isSealed = false
+      if level.isClosed { isSealed = try sealNamed(name, in: directory, path()) }
+      if !isSealed { try seal(name, in: directory, path()) }
     }
   }
 
@@ -156,6 +173,21 @@ extension SealingWalk {
     }
   }
 
+  /// Seals a directory that can be read, and enters it; false when the name is something else or cannot be opened for
+  /// reading. What is read is what was judged, by one descriptor.
+  private func sealDirectory(
+    _ name: UnsafePointer<CChar>, in directory: Int32, _ path: String
+  ) throws(AuditError) -> Bool {
+    let raw = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    guard raw >= 0 else { return false }
+    let stream = try DirectoryStream(reading: Descriptor(owning: raw), path: path)
+    let entry = try Entry(describing: "", in: raw, path: path)
+    _ = try kind(of: entry, path)
+    let isClosed = try close(raw, entry, path)
+    try descend(into: stream, isClosed: isClosed)
+    return true
+  }
+
   /// Seals a directory, before it is read: a name that is not there then cannot appear in it later. Tells whether nobody
   /// but this user and root can make a name in it stand for something else.
   private func close(
@@ -168,9 +200,9 @@ extension SealingWalk {
     return isOurs
   }
 
-  /// Seals a name in a directory that is closed, if it is a file's or a symlink's and the kernel can: without holding it,
-  /// which takes as long as all the rest. False when it has to be held.
-  private func sealFile(
+  /// Seals a name in a directory that is closed without holding what it names first, which takes as long as all the rest.
+  /// False when it has to be held.
+  private func sealNamed(
     _ name: UnsafePointer<CChar>, in directory: Int32, _ path: @autoclosure () -> String
   ) throws(AuditError) -> Bool {
     let entry: Entry
@@ -181,7 +213,7 @@ extension SealingWalk {
     }
     switch try kind(of: entry, path()) {
     case .symlink: return true
-    case .directory: return false
+    case .directory: return try sealDirectory(name, in: directory, path())
     case .file:
       return entry.permissions == Sealing.fileMode
         || agentd_entry_set_mode_of(directory, name, Sealing.fileMode) == 0
@@ -197,10 +229,14 @@ extension SealingWalk {
   private func enter(
     _ name: UnsafePointer<CChar>, in directory: Int32, isClosed: Bool, _ path: String
   ) throws(AuditError) {
+    try descend(into: try open(name, in: directory, path), isClosed: isClosed)
+  }
+
+  private func descend(into stream: DirectoryStream, isClosed: Bool) throws(AuditError) {
     if levels.count == Sealing.depthLimit {
-      throw .tooDeep(record: record.path, path: path, limit: Sealing.depthLimit)
+      throw .tooDeep(record: record.path, path: stream.path, limit: Sealing.depthLimit)
     }
-    levels.append(Level(stream: try open(name, in: directory, path), isClosed: isClosed))
+    levels.append(Level(stream: stream, isClosed: isClosed))
   }
 
   private func open(

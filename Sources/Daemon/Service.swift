@@ -39,6 +39,9 @@ public final class Service {
     case handingOver
   }
 
+  /// So many sessions at a time leave behind memory that is worth giving back.
+  private static let crowd = 64
+
   let configuration: Configuration
   let environment: [String: String]
   private let sealCommand: [String]
@@ -59,6 +62,8 @@ public final class Service {
   var beginning = 0
   /// Answers to clients that wait for a session's end, on their way.
   var replying = 0
+  /// The most sessions there were at a time since memory was given back.
+  private var crest = 0
   let followers: Followers
   private(set) var leaving = Leaving.no
   /// How long podman may take; a test may have less patience.
@@ -284,14 +289,21 @@ public final class Service {
   func openWhenIdle() {
     guard beginning == 0, replying == 0 else { return }
     switch leaving {
-    case .no: break
+    case .no: if sessions.isEmpty { giveBackMemory() }
     case .draining: if sessions.isEmpty { idle.open() }
     case .handingOver: if sessions.values.allSatisfy(\.canBeLeft) { idle.open() }
     }
   }
 
+  private func giveBackMemory() {
+    guard crest >= Self.crowd else { return }
+    crest = 0
+    Machine.releaseMemory()
+  }
+
   func add(_ session: Session) {
     sessions[session.id] = session
+    crest = max(crest, sessions.count)
     session.onReleased = { [weak self] in self?.openWhenIdle() }
     session.onVacated = { [weak self, id = session.id] in
       self?.admission.vacate(id)

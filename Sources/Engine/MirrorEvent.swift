@@ -14,8 +14,8 @@ public enum MirrorEvent: Sendable, Equatable {
   case rebuilt(profile: String, repository: String, reason: String)
   /// Mirrors that nobody had asked for were removed.
   case dropped(count: Int)
-  /// git of an earlier daemon, which nobody waited for any more, was ended.
+  /// A git of an earlier daemon, or what it has started, was killed: nobody waited for it any more.
   case orphanEnded(pid: Int32)
-  /// What is left of mirrors could not be removed.
+  /// What is left of mirrors, or of the gits that made them, could not be removed.
   case notRemoved(reason: String)
 }

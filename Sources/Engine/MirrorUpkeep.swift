@@ -9,6 +9,10 @@ extension Mirrors {
   private nonisolated static let removalStep = 256
   /// How long the kernel may take to end a git that was killed.
   private static let killPatience: Duration = .seconds(5)
+  /// How often processes are looked for, each time because there were some before.
+  private static let searchLimit = 16
+  /// Processes looked at in one step: a few milliseconds.
+  private static let searchStep = 256
 
   /// Removes what earlier daemons of this instance have left, but for what sessions that go on still need.
   ///
@@ -29,61 +33,79 @@ extension Mirrors {
 
   /// A git that an earlier daemon has left works in a directory that nobody will use.
   private func endOrphans() async {
-    let orphans = await worker.run { [program = git.executable, mirrorsPath, tag, user = geteuid()] in
-      Process.all(of: user).filter { _, arguments in
-        arguments.first == program
-          && arguments.contains { $0.contains("\(mirrorsPath)/") && !$0.contains("-\(tag)-") }
-      }
-    }
-    for (pid, arguments) in orphans {
-      // Held first and looked at again: the number may have become another's.
-      guard let process = try? Process(pid: pid, needsStatus: false) else { continue }
-      if Process.arguments(of: pid) == arguments {
-        // It leads a group of its own, and what it has started for the network has its token. The number stays the
-        // group's while any of them lives.
-        _ = kill(-pid, SIGKILL)
-        onEvent?(.orphanEnded(pid: pid))
-        let patience = Timer(after: Self.killPatience) { process.close() }
-        await process.wait()
-        patience.cancel()
-      }
-      process.close()
-    }
+    let prefix = Array(Git.mark(of: "\(mirrorsPath)/").utf8)
+    let own = Array("-\(tag)-".utf8)
+    await end(
+      whereMarked: { $0.starts(with: prefix) && $0.firstRange(of: own) == nil },
+      "\(Git.mark(of: mirrorsPath))/…, but not …-\(tag)-…,"
+    ) { self.onEvent?(.orphanEnded(pid: $0)) }
   }
 
   /// Ends what a git has started that was ended by a signal, and not by us: the kernel takes one process when it wants
-  /// memory. Its group has no number any more that would be sure to be its own; what it worked on stands in the
-  /// environment of each.
-  func endRemains(of mark: String) async {
-    var held: [Process] = []
-    var seen: Set<Int32> = []
-    // Again, as long as there are others: one may have started another before it was ended.
-    while true {
-      let found = await worker.run { [user = geteuid()] in
-        Process.all(of: user).map(\.pid).filter { Self.isMarked($0, mark) }
+  /// memory. Its group has no number any more that would be sure to be its own.
+  func endRemains(of directory: String) async {
+    let mark = Git.mark(of: directory)
+    await end(whereMarked: { [bytes = Array(mark.utf8)] in $0.elementsEqual(bytes) }, mark)
+  }
+
+  /// Kills the processes with such a variable in their environment, and what they start until then, and waits for their
+  /// end. The variable stands in no environment but that of a git of ours and of what it has started, so a git that the
+  /// operator runs by hand is not among them.
+  ///
+  /// - Parameter mark: the variable, for the operator, who is told when there are always others.
+  private func end(
+    whereMarked isMark: @escaping @Sendable (ArraySlice<UInt8>) -> Bool, _ mark: String,
+    _ onKill: (Int32) -> Void = { _ in }
+  ) async {
+    var killed: Set<Int32> = []
+    // Again, as long as there are others: one may have started another before it was ended. And once more after that: one
+    // that is becoming another program has no environment for a moment.
+    var quiet = 0
+    for _ in 0..<Self.searchLimit {
+      let found = await marked(isMark).filter { !killed.contains($0) }
+      if found.isEmpty {
+        quiet += 1
+        if killed.isEmpty || quiet == 2 { return }
+        continue
       }
-      let new = found.filter { seen.insert($0).inserted }
-      guard !new.isEmpty else { break }
-      for pid in new {
+      quiet = 0
+      var held: [Process] = []
+      for pid in found {
         // Held first and looked at again: the number may have become another's.
         guard let process = try? Process(pid: pid, needsStatus: false) else { continue }
-        held.append(process)
-        if await worker.run({ Self.isMarked(pid, mark) }) {
-          try? process.signal(SIGKILL)
-        } else {
+        let isMarked = await worker.run { Process.environment(of: pid, holds: isMark) }
+        guard isMarked, (try? process.signal(SIGKILL)) != nil else {
           process.close()
+          continue
         }
+        killed.insert(pid)
+        held.append(process)
+        onKill(pid)
       }
       let patience = Timer(after: Self.killPatience) { [held] in for process in held { process.close() } }
       for process in held { await process.wait() }
       patience.cancel()
+      for process in held { process.close() }
     }
-    for process in held { process.close() }
+    guard quiet == 0 else { return }
+    onEvent?(
+      .notRemoved(
+        reason:
+          "Processes of a git that works for nobody may be left; \(killed.count) were killed. End those that have "
+          + "\(mark) in their environment."))
   }
 
-  private nonisolated static func isMarked(_ pid: Int32, _ mark: String) -> Bool {
-    guard let variables = try? MirrorFiles.read("/proc/\(pid)/environ") else { return false }
-    return variables.split(separator: 0).contains { $0.elementsEqual(mark.utf8) }
+  /// The processes of our user with such a variable in their environment, looked for a few at a time, between which the
+  /// worker may do something else.
+  private func marked(_ isMark: @escaping @Sendable (ArraySlice<UInt8>) -> Bool) async -> [Int32] {
+    var left = await worker.run { [user = geteuid()] in Process.numbers(of: user) }[...]
+    var found: [Int32] = []
+    while !left.isEmpty {
+      let some = left.prefix(Self.searchStep)
+      left = left.dropFirst(Self.searchStep)
+      found += await worker.run { some.filter { Process.environment(of: $0, holds: isMark) } }
+    }
+    return found
   }
 
   /// What a git was making, or a removal had not finished, when its daemon died.

@@ -2,64 +2,86 @@
 
 internal import Glibc
 internal import Reactor
+internal import Synchronization
 
-/// What the files below a directory take. To be called on the worker.
+/// What the files below a directory take.
 ///
 /// Each counts as `leastSize` at least: any number of small ones takes as much in the end, of a disk and of its inodes.
-struct TreeSize: Sendable {
+enum TreeSize {
   /// What a file or directory counts as at least, in bytes.
   static let leastSize: UInt64 = 16 << 10
   /// Entries looked at in one step: about a millisecond, in which a short job of a session may have to wait.
   private static let stepEntries = 256
 
-  /// Where counting ends, in bytes.
-  private let limit: UInt64
-  /// What was counted so far, in bytes.
-  private(set) var bytes: UInt64 = 0
-  private var directories: [String]
-  /// The directory whose names were read, and those that were not counted yet.
-  private var path = ""
-  private var names: ArraySlice<String> = []
-
-  /// Of a directory, or of so much of it that it is more than `limit` bytes.
-  init(of directory: String, upTo limit: UInt64) {
-    self.limit = limit
-    directories = [directory]
+  /// Counts all of it, or so much that it is more than `limit` bytes, in steps between which other work has its turn.
+  static func measure(_ directory: String, upTo limit: UInt64, on worker: Worker) async -> UInt64 {
+    let walk = Walk(from: directory, upTo: limit)
+    while true {
+      if let bytes = await worker.run({ walk.advance(entries: stepEntries) }) { return bytes }
+    }
   }
 
-  /// Whether there is more to be counted.
-  private var isOver: Bool { bytes > limit || names.isEmpty && directories.isEmpty }
+  /// Where the counting is. To be called on the worker.
+  private final class Walk: Sendable {
+    private let position: Mutex<Position>
 
-  /// Counts some entries more. One that goes meanwhile counts for nothing: who writes the tree renames and removes.
-  private mutating func step() {
-    var left = Self.stepEntries
-    while left > 0, !isOver {
-      left -= 1
-      guard let name = names.popFirst() else {
+    init(from directory: String, upTo limit: UInt64) {
+      position = Mutex(Position(from: directory, upTo: limit))
+    }
+
+    /// Counts some entries more.
+    ///
+    /// - Returns: the sum, once it is known.
+    func advance(entries: Int) -> UInt64? {
+      position.withLock { position in
+        for _ in 0..<entries where !position.isOver { position.advance() }
+        return position.isOver ? position.bytes : nil
+      }
+    }
+  }
+
+  private final class Position {
+    private let limit: UInt64
+    private(set) var bytes: UInt64 = 0
+    /// Those that are still to be read.
+    private var directories: [String]
+    /// The one that is being read, and its path.
+    private var stream: OpaquePointer?
+    private var path = ""
+
+    init(from directory: String, upTo limit: UInt64) {
+      self.limit = limit
+      directories = [directory]
+    }
+
+    deinit { if let stream { closedir(stream) } }
+
+    /// Whether there is nothing more to be counted.
+    var isOver: Bool { bytes > limit || stream == nil && directories.isEmpty }
+
+    /// Counts an entry, or goes on to the next directory. What goes meanwhile counts for nothing: who writes the tree renames
+    /// and removes.
+    func advance() {
+      guard let stream else {
         path = directories.removeLast()
-        // One directory at once, but never more of it than it takes to be too large.
-        let most = Int((limit - bytes) / Self.leastSize) + 1
-        names = ((try? MirrorFiles.names(in: path, limit: most)) ?? [])[...]
-        continue
+        stream = opendir(path)
+        return
+      }
+      guard let entry = readdir(stream) else {
+        closedir(stream)
+        self.stream = nil
+        return
+      }
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
       var status = stat()
-      guard lstat("\(path)/\(name)", &status) == 0 else { continue }
-      if status.st_mode & S_IFMT == S_IFDIR { directories.append("\(path)/\(name)") }
-      bytes += max(UInt64(status.st_size), Self.leastSize)
-    }
-  }
-
-  /// Counts all of it, in steps between which other work has its turn.
-  static func measure(_ directory: String, upTo limit: UInt64, on worker: Worker) async -> UInt64 {
-    var size = TreeSize(of: directory, upTo: limit)
-    while !size.isOver {
-      size = await worker.run { [size] in
-        var next = size
-        next.step()
-        return next
+      guard name != ".", name != "..", fstatat(dirfd(stream), name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
+        return
       }
+      if status.st_mode & S_IFMT == S_IFDIR { directories.append("\(path)/\(name)") }
+      bytes += max(UInt64(status.st_size), TreeSize.leastSize)
     }
-    return size.bytes
   }
 }
 

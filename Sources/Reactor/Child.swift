@@ -14,7 +14,7 @@ public struct Command: Sendable {
   public var environment: [String]
   /// How long it may run before it and its process group are killed.
   public var deadline: Duration
-  /// How many bytes are kept of stdout and of stderr each. What it writes beyond is read and dropped.
+  /// How many bytes are kept of the beginning of stdout and of the end of stderr. All else is read and dropped.
   public var captureLimit: Int
   /// The largest file, in bytes, that it and its children may write (RLIMIT_FSIZE); nil for what the daemon may.
   public var fileSizeLimit: UInt64?
@@ -42,7 +42,7 @@ public struct CommandResult: Sendable {
   public let status: ExitStatus
   /// The first bytes of its stdout, up to the capture limit.
   public let standardOutput: [UInt8]
-  /// The first bytes of its stderr, up to the capture limit.
+  /// The last bytes of its stderr, up to the capture limit: what failed is said last.
   public let standardError: [UInt8]
   /// Whether it was killed because its deadline had passed.
   public let timedOut: Bool
@@ -75,10 +75,10 @@ public final class Child {
   ///
   /// - Throws: `SystemError` when it cannot be started; nothing is left behind then.
   public init(_ command: Command) throws(SystemError) {
-    let output = try Capture(limit: command.captureLimit)
+    let output = try Capture(.beginning, limit: command.captureLimit)
     let errorOutput: Capture
     do throws(SystemError) {
-      errorOutput = try Capture(limit: command.captureLimit)
+      errorOutput = try Capture(.end, limit: command.captureLimit)
     } catch {
       output.close()
       throw error
@@ -121,10 +121,7 @@ public final class Child {
   private static func spawn(
     _ command: Command, output: Capture, errorOutput: Capture, pid: inout Int32
   ) throws(SystemError) -> Descriptor {
-    let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
-    guard null >= 0 else { throw SystemError("open /dev/null", Errno(rawValue: errno)) }
-    let input = Descriptor(owning: null)
-    let descriptors = [input.raw, output.childEnd, errorOutput.childEnd]
+    let descriptors = [-1, output.childEnd, errorOutput.childEnd]
     var arguments: [UnsafeMutablePointer<CChar>?] = [strdup(command.executable)]
     arguments += command.arguments.map { strdup($0) }
     arguments.append(nil)
@@ -202,13 +199,20 @@ extension Command {
 /// One of a child's output streams: read as it comes, kept up to a limit.
 @Loop
 private final class Capture {
+  enum Part { case beginning, end }
+
+  private let part: Part
   private let limit: Int
   private var fd: Descriptor?
   private var childDescriptor: Descriptor?
   private var watch: Watch?
-  private(set) var bytes: [UInt8] = []
+  private var read: [UInt8] = []
 
-  init(limit: Int) throws(SystemError) {
+  /// What is kept.
+  var bytes: [UInt8] { part == .end && read.count > limit ? Array(read.suffix(limit)) : read }
+
+  init(_ part: Part, limit: Int) throws(SystemError) {
+    self.part = part
     self.limit = limit
     var ends: (Int32, Int32) = (-1, -1)
     let result = withUnsafeMutableBytes(of: &ends) {
@@ -254,6 +258,16 @@ private final class Capture {
     }
   }
 
+  private func keep(_ piece: Slice<UnsafeMutableRawBufferPointer>) {
+    switch part {
+    case .beginning: read.append(contentsOf: piece.prefix(limit - read.count))
+    case .end:
+      read.append(contentsOf: piece)
+      // Not with each piece, as what is kept moves then.
+      if read.count > 2 * limit { read.removeFirst(read.count - limit) }
+    }
+  }
+
   private enum Remainder { case ended, empty, more }
 
   /// Reads what is in the pipe.
@@ -267,7 +281,7 @@ private final class Capture {
       for _ in 0..<64 {
         let count = Glibc.read(raw, buffer.baseAddress, buffer.count)
         guard count > 0 else { return count == 0 ? .ended : .empty }
-        bytes.append(contentsOf: buffer[..<min(count, limit - bytes.count)])
+        keep(buffer[..<count])
         if count < buffer.count, !toEnd { return .empty }
       }
       return .more

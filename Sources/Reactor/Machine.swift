@@ -17,4 +17,8 @@ public enum Machine {
   public static var memory: UInt64 {
     UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE))))
   }
+
+  /// Gives memory that is not in use any more back to the kernel. What has grown for a crowd would stay otherwise. Takes
+  /// about a millisecond for ten megabytes.
+  public static func releaseMemory() { agentd_release_memory() }
 }

@@ -18,6 +18,20 @@ extension Process {
     }
   }
 
+  /// Whether one of the variables that a process was started with, as NAME=value, is wanted. Variables beyond 2 MiB are
+  /// not looked at; a process that has ended has none, nor one in the moment in which it becomes another program.
+  public nonisolated static func environment(
+    of pid: Int32, holds isWanted: (ArraySlice<UInt8>) -> Bool
+  ) -> Bool {
+    guard let bytes = read("/proc/\(pid)/environ", limit: commandLineLimit) else { return false }
+    var rest = bytes[...]
+    while let end = rest.firstIndex(of: 0) {
+      if isWanted(rest[..<end]) { return true }
+      rest = rest[(end + 1)...]
+    }
+    return false
+  }
+
   /// Whether the name of one of the process's cgroups holds this text (cgroups(7)).
   public nonisolated static func cgroup(of pid: Int32, holds text: String) -> Bool {
     guard let bytes = read("/proc/\(pid)/cgroup", limit: cgroupLimit) else { return false }
@@ -26,18 +40,21 @@ extension Process {
 
   /// The processes of a user now, with the words they were started with. Reads all of /proc: call it on the worker.
   public nonisolated static func all(of user: UInt32) -> [(pid: Int32, arguments: [String])] {
+    numbers(of: user).compactMap { pid in arguments(of: pid).map { (pid, $0) } }
+  }
+
+  /// The numbers of the processes of a user now. Reads all of /proc: call it on the worker.
+  public nonisolated static func numbers(of user: UInt32) -> [Int32] {
     guard let directory = opendir("/proc") else { return [] }
     defer { closedir(directory) }
-    var processes: [(pid: Int32, arguments: [String])] = []
+    var processes: [Int32] = []
     while let entry = readdir(directory) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
       var status = stat()
-      guard let pid = Int32(name), stat("/proc/\(pid)", &status) == 0, status.st_uid == user,
-        let arguments = arguments(of: pid)
-      else { continue }
-      processes.append((pid, arguments))
+      guard let pid = Int32(name), stat("/proc/\(pid)", &status) == 0, status.st_uid == user else { continue }
+      processes.append(pid)
     }
     return processes
   }

@@ -5,7 +5,7 @@ internal import Synchronization
 /// Many threads push, one thread drains. Nobody ever waits for anybody: who drains says so before it sleeps, and is to be
 /// woken by the first push after that and by no other.
 ///
-/// Sendable without checking: the only shared state is the atomic head; a node is written before it is published
+/// Sendable without checking: the only state that threads share is the atomic head; a node is written before it is published
 /// and read after it was taken, by release and acquire.
 final class TransferStack<Element>: @unchecked Sendable {
   private final class Node {
@@ -19,6 +19,8 @@ final class TransferStack<Element>: @unchecked Sendable {
 
   /// The topmost node. Who drains does not look before its first `drain`, so it is woken for that.
   private let head = Atomic<UnsafeMutableRawPointer?>(TransferStack.asleep)
+  /// What was taken and was not handed to `drain`'s body yet. Of the draining thread only.
+  private var taken: UnsafeMutableRawPointer?
 
   /// Returns true when the other side sleeps: whoever is told so has to wake it.
   func push(_ element: Element) -> Bool {
@@ -38,20 +40,22 @@ final class TransferStack<Element>: @unchecked Sendable {
   func drain(_ body: (Element) -> Void) {
     var newest = head.exchange(nil, ordering: .acquiring)
     if newest == Self.asleep { return }
-    var oldest: UnsafeMutableRawPointer?
     while let pointer = newest {
       newest = Unmanaged<Node>.fromOpaque(pointer)._withUnsafeGuaranteedRef { node in
-        defer { node.next = oldest }
+        defer { node.next = taken }
         return node.next
       }
-      oldest = pointer
+      taken = pointer
     }
-    while let pointer = oldest {
+    while let pointer = taken {
       let node = Unmanaged<Node>.fromOpaque(pointer).takeRetainedValue()
-      oldest = node.next
+      taken = node.next
       body(node.element)
     }
   }
+
+  /// Whether anything waits behind what `drain` has handed out. To be asked by its body only.
+  var hasMore: Bool { taken != nil || head.load(ordering: .relaxed) != nil }
 
   /// To be called by who drains before it waits to be woken. Returns false when there is something to drain already.
   func sleep() -> Bool {

@@ -52,6 +52,20 @@ public final class Worker: Sendable {
     return try result.get()
   }
 
+  /// Runs `step` again and again, until it says that it is done or until another job waits: a long job that is alone does
+  /// not come back to the loop after each piece.
+  ///
+  /// - Returns: whether it is done.
+  @Loop
+  public func runSteps<Failure: Error>(
+    _ step: @escaping @Sendable () throws(Failure) -> Bool
+  ) async throws(Failure) -> Bool {
+    try await run { [self] () throws(Failure) in
+      repeat { if try step() { return true } } while !jobs.hasMore
+      return false
+    }
+  }
+
   @usableFromInline
   func submit(_ job: @escaping @Sendable () -> Void) {
     guard jobs.push(job) else { return }

@@ -199,32 +199,39 @@ public struct PrivateDirectory: Sendable {
 
   // MARK: Removing
 
-  /// Removes the files but the facts. Where the directory has gone they are removed already.
-  func empty() throws(SystemError) { try removeFiles(but: [Self.factsName]) }
+  /// Removes the four files that podman and the container have. What has gone is removed already.
+  func empty() throws(SystemError) {
+    for path in [envelopePath, reportPath, conmonPidPath, containerPidPath] where unlink(path) != 0 {
+      guard errno != ENOENT else { continue }
+      throw SystemError("unlink \(path)", Errno(rawValue: errno))
+    }
+  }
 
   /// Removes the directory and the files in it, the facts last. One that has gone is removed already.
   public func remove() throws(SystemError) {
-    try removeFiles(but: [Self.factsName])
-    try removeFiles(but: [])
-    guard rmdir(path) != 0, errno != ENOENT else { return }
-    throw SystemError("rmdir \(path)", Errno(rawValue: errno))
-  }
-
-  private func removeFiles(but kept: Set<String>) throws(SystemError) {
     guard let directory = opendir(path) else {
       guard errno != ENOENT else { return }
       throw SystemError("open \(path)", Errno(rawValue: errno))
     }
     defer { closedir(directory) }
     var entries = 0
-    while let entry = readdir(directory), entries < Self.entryLimit {
+    var hasFacts = false
+    while let entry = readdir(directory) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
-      guard name != ".", name != "..", !kept.contains(name) else { continue }
+      guard name != ".", name != ".." else { continue }
       entries += 1
-      try check("unlink \(name) in \(path)", unlinkat(dirfd(directory), name, 0))
+      guard entries <= Self.entryLimit else { throw SystemError("rmdir \(path)", .directoryNotEmpty) }
+      if name == Self.factsName {
+        hasFacts = true
+      } else {
+        try check("unlink \(name) in \(path)", unlinkat(dirfd(directory), name, 0))
+      }
     }
+    if hasFacts { try check("unlink \(factsPath)", unlinkat(dirfd(directory), Self.factsName, 0)) }
+    guard rmdir(path) != 0, errno != ENOENT else { return }
+    throw SystemError("rmdir \(path)", Errno(rawValue: errno))
   }
 
   @discardableResult

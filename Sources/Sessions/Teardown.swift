@@ -90,7 +90,7 @@ extension Session {
         return (sealing, try sealing.step(entries: Self.sealStep))
       }
       while !isDone {
-        isDone = try await host.worker.run { [sealing] () throws(AuditError) in
+        isDone = try await host.worker.runSteps { [sealing] () throws(AuditError) in
           try sealing.step(entries: Self.sealStep)
         }
       }

@@ -3,6 +3,7 @@
 import FoundationEssentials
 import Glibc
 import Reactor
+import TestSupport
 import Testing
 import Time
 
@@ -107,7 +108,7 @@ struct RecordTests {
     }
   }
 
-  @Test("a record that cannot be completed is removed again")
+  @Test("a record that cannot be completed is removed again", .exitTest)
   func incomplete() async throws {
     // The limit is the whole process's.
     await #expect(processExitsWith: .success) {

@@ -134,7 +134,7 @@ struct HostileClientTests {
   }
 
   // In processes of their own: one measures the memory, the other holds more descriptors than others leave it.
-  @Test("a hundred megabytes without a newline are refused and never held")
+  @Test("a hundred megabytes without a newline are refused and never held", .exitTest)
   func flood() async {
     await #expect(processExitsWith: .success) {
       LoopThread.start()
@@ -142,7 +142,7 @@ struct HostileClientTests {
     }
   }
 
-  @Test("a thousand silent connections keep nobody out: the oldest are told to go")
+  @Test("a thousand silent connections keep nobody out: the oldest are told to go", .exitTest)
   func crowd() async {
     await #expect(processExitsWith: .success) {
       DescriptorLimit.raise()

@@ -164,7 +164,9 @@ struct ServerTests {
   }
 
   // In a process of its own, where no child of another test can hold a copy of the socket for a moment.
-  @Test("after it stopped accepting, who is connected goes on and who comes is told that nobody listens")
+  @Test(
+    "after it stopped accepting, who is connected goes on and who comes is told that nobody listens",
+    .exitTest)
   func stopAccepting() async {
     await #expect(processExitsWith: .success) {
       LoopThread.start()

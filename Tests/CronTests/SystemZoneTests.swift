@@ -1,6 +1,7 @@
 // Which names stand for a zone of this machine, what TZ may hold, and that a question leaves no trace.
 
 import Glibc
+import TestSupport
 import Testing
 import Time
 
@@ -69,7 +70,7 @@ struct SystemZoneTests {
   }
 
   // In a process of its own: TZ is the process's.
-  @Test("local time is what TZ says in each of its forms")
+  @Test("local time is what TZ says in each of its forms", .exitTest)
   func localTime() async {
     await #expect(processExitsWith: .success) {
       let summer = Timestamp(secondsSinceEpoch: seconds("2026-07-01T00:00:00Z"))
@@ -102,7 +103,7 @@ struct SystemZoneTests {
   }
 
   @Test(
-    "TZ with a name of nowhere is refused, where glibc would silently take UTC for it",
+    "TZ with a name of nowhere is refused, where glibc would silently take UTC for it", .exitTest,
     arguments: ["Nowhere/City", "X", "Berlin"])
   func wrongLocalTime(tz: String) async {
     await #expect(processExitsWith: .success) { [tz] in
@@ -115,7 +116,7 @@ struct SystemZoneTests {
   }
 
   // In a process of its own: TZ is the process's.
-  @Test("local time is never that of a zone that another thread reads")
+  @Test("local time is never that of a zone that another thread reads", .exitTest)
   func readAtOnce() async {
     await #expect(processExitsWith: .success) {
       setenv("TZ", "UTC0", 1)
@@ -134,7 +135,7 @@ struct SystemZoneTests {
   }
 
   // In a process of its own: TZ and TZDIR are the process's.
-  @Test("UTC is known on a machine without tzdata, and nothing else is")
+  @Test("UTC is known on a machine without tzdata, and nothing else is", .exitTest)
   func withoutTzdata() async {
     await #expect(processExitsWith: .success) {
       setenv("TZDIR", "/nonexistent", 1)

@@ -10,7 +10,9 @@ import Testing
 
 @Suite("The cache root")
 struct CacheRootTests {
-  @Test("a daemon whose profiles all do without mirrors keeps those of an earlier configuration in order")
+  @Test(
+    "a daemon whose profiles all do without mirrors keeps those of an earlier configuration in order",
+    .exitTest)
   func earlierConfiguration() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -19,7 +21,8 @@ struct CacheRootTests {
   }
 
   @Test(
-    "what lies where others could replace it is left alone by a daemon that does not need it, and it says so")
+    "what lies where others could replace it is left alone by a daemon that does not need it, and it says so",
+    .exitTest)
   func leftAlone() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -27,7 +30,7 @@ struct CacheRootTests {
     }
   }
 
-  @Test("a daemon with mirrors does not start where others could replace them")
+  @Test("a daemon with mirrors does not start where others could replace them", .exitTest)
   func refused() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -64,7 +67,7 @@ private let other = String(repeating: "4567ef01", count: 4)
 }
 
 @Loop private func cleanUpWithoutMirrors() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   let left = try leaveMirrors(fixture)
   fixture.start()
@@ -81,7 +84,7 @@ private let other = String(repeating: "4567ef01", count: 4)
 }
 
 @Loop private func leaveWeakCacheAlone() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   let left = try leaveMirrors(fixture)
   #expect(chmod("\(fixture.scratch.path)/cache", 0o777) == 0)
@@ -98,7 +101,7 @@ private let other = String(repeating: "4567ef01", count: 4)
 }
 
 @Loop private func refuseWeakCache() async throws {
-  let fixture = try await ServiceFixture(hasMirrors: true)
+  let fixture = try ServiceFixture(hasMirrors: true)
   defer { fixture.scratch.remove() }
   let cache = "\(fixture.scratch.path)/cache"
   #expect(mkdir(cache, 0o700) == 0 && chmod(cache, 0o777) == 0)

@@ -12,7 +12,7 @@ import Testing
 
 @Suite("Faults below the daemon")
 struct FaultTests {
-  @Test("a podman that hangs or fails when the daemon starts is why it does not start")
+  @Test("a podman that hangs or fails when the daemon starts is why it does not start", .exitTest)
   func refusedStart() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -20,7 +20,7 @@ struct FaultTests {
     }
   }
 
-  @Test("a podman that hangs is killed at its deadline, which ends its session and no other")
+  @Test("a podman that hangs is killed at its deadline, which ends its session and no other", .exitTest)
   func hanging() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -28,7 +28,7 @@ struct FaultTests {
     }
   }
 
-  @Test("a conmon that is killed after its container has ended leaves the session its code")
+  @Test("a conmon that is killed after its container has ended leaves the session its code", .exitTest)
   func conmonKilledLate() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -37,7 +37,8 @@ struct FaultTests {
   }
 
   @Test(
-    "a disk that is full where records are ends no session wrongly, and the next start completes its record")
+    "a disk that is full where records are ends no session wrongly, and the next start completes its record",
+    .exitTest)
   func fullAuditRoot() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -45,7 +46,7 @@ struct FaultTests {
     }
   }
 
-  @Test("a session whose record does not come to the disk is not released")
+  @Test("a session whose record does not come to the disk is not released", .exitTest)
   func lostRecord() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -53,7 +54,7 @@ struct FaultTests {
     }
   }
 
-  @Test("a disk that is full where sessions keep their facts ends each with its reason")
+  @Test("a disk that is full where sessions keep their facts ends each with its reason", .exitTest)
   func fullRuntimeDirectory() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -61,7 +62,9 @@ struct FaultTests {
     }
   }
 
-  @Test("a daemon without descriptors refuses sessions or ends them with a reason, however many are left")
+  @Test(
+    "a daemon without descriptors refuses sessions or ends them with a reason, however many are left",
+    .exitTest)
   func noDescriptors() async {
     await #expect(processExitsWith: .success) {
       try prepareService(alone: true)
@@ -71,7 +74,7 @@ struct FaultTests {
 }
 
 extension FaultTests {
-  @Test("a kernel that starts no process ends each session with its reason, and the daemon lives")
+  @Test("a kernel that starts no process ends each session with its reason, and the daemon lives", .exitTest)
   func noProcesses() async {
     for error in [ENOMEM, EAGAIN] {
       await #expect(processExitsWith: .success) { [error = error as Int32] in
@@ -105,7 +108,7 @@ private func reasons(_ event: String) -> [String] { ServiceFixture.log[event].co
       ("fail 125 'database is broken'", "database is broken"),
       ("kill -KILL $$", "ended with signal 9"),
     ] {
-      let fixture = try await ServiceFixture()
+      let fixture = try ServiceFixture()
       defer { fixture.scratch.remove() }
       try fixture.on(verb, script)
       fixture.start(deadlines: shortDeadlines)
@@ -120,7 +123,7 @@ private func reasons(_ event: String) -> [String] { ServiceFixture.log[event].co
 }
 
 @Loop private func hangAtEachStep() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start(deadlines: shortDeadlines)
   let client = try await fixture.connect()
@@ -156,7 +159,7 @@ private func reasons(_ event: String) -> [String] { ServiceFixture.log[event].co
 }
 
 @Loop private func killConmonLate() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   try fixture.on("end", "kill -KILL \"$(cat \"$4\")\"")
   fixture.start()
@@ -208,7 +211,7 @@ private struct SmallDisk {
 
 @Loop private func fillAuditRoot() async throws {
   try SmallDisk.leaveMounts()
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   let disk = try SmallDisk(at: fixture.configuration.daemon.auditRoot)
   fixture.start()
@@ -260,7 +263,7 @@ private struct SmallDisk {
 }
 
 @Loop private func loseRecord() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -280,7 +283,7 @@ private struct SmallDisk {
 @Loop private func fillRuntimeDirectory() async throws {
   try SmallDisk.leaveMounts()
   // Long enough that a repository's name can do the rest; see below.
-  let fixture = try await ServiceFixture(command: String(repeating: "a", count: 1500))
+  let fixture = try ServiceFixture(command: String(repeating: "a", count: 1500))
   defer { fixture.scratch.remove() }
   let disk = try SmallDisk(at: "\(fixture.scratch.path)/run")
   fixture.start()
@@ -377,7 +380,7 @@ private func limitDescriptors(to limit: rlim_t) -> rlim_t {
 }
 
 @Loop private func runOutOfDescriptors() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -385,13 +388,12 @@ private func limitDescriptors(to limit: rlim_t) -> rlim_t {
   // Its connection is one that the daemon has taken.
   try await client.send(.list)
   #expect(try await client.next() == .sessions(sessions: []))
-  // From none to be had to enough for a session, above whatever holes the process was started with.
-  let lowest = dup(0)
-  close(lowest)
-  let numbers = openDescriptors().compactMap { $0.split(separator: " ").first.flatMap { rlim_t($0) } }
+  // From none to be had to enough for a session: a limit is a number, and most below the highest may be taken.
+  let taken = Set(openDescriptors().compactMap { $0.split(separator: " ").first.flatMap { rlim_t($0) } })
+  let free = (0...).lazy.filter { !taken.contains($0) }.prefix(24)
   var outcomes: Set<String> = []
-  for limit in rlim_t(lowest)..<(try #require(numbers.max()) + 24) {
-    let allowed = limitDescriptors(to: limit)
+  for number in free {
+    let allowed = limitDescriptors(to: number)
     let session = try await fixture.run(client)
     limitDescriptors(to: allowed)
     outcomes.insert(session?.outcome ?? "refused")
@@ -444,7 +446,7 @@ private func refuseNewProcesses(_ error: Int32) throws {
 }
 
 @Loop private func refuseProcesses(_ error: Int32) async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()

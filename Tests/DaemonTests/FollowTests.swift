@@ -12,7 +12,7 @@ import Time
 
 @Suite("Following")
 struct FollowTests {
-  @Test("all who follow a session are told its one end, while it lives and ever after")
+  @Test("all who follow a session are told its one end, while it lives and ever after", .exitTest)
   func followers() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -20,7 +20,7 @@ struct FollowTests {
     }
   }
 
-  @Test("what is no session, or one that nobody finished, is refused with a sentence")
+  @Test("what is no session, or one that nobody finished, is refused with a sentence", .exitTest)
   func refusals() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -28,7 +28,8 @@ struct FollowTests {
     }
   }
 
-  @Test("a daemon that drains tells its followers before it goes, and waits for none that has gone")
+  @Test(
+    "a daemon that drains tells its followers before it goes, and waits for none that has gone", .exitTest)
   func draining() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -52,7 +53,7 @@ private let nobody = "fedcba9876543210"
 }
 
 @Loop private func followAndJoinLate() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let (owner, session) = try await begin(on: fixture, detach: false)
@@ -99,7 +100,7 @@ private let nobody = "fedcba9876543210"
 }
 
 @Loop private func followStrangers() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -136,7 +137,7 @@ private let nobody = "fedcba9876543210"
 }
 
 @Loop private func followWhileDraining() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let (asker, session) = try await begin(on: fixture, detach: true)

@@ -13,7 +13,8 @@ import Testing
 @Suite("Sessions at the gate")
 struct GateTests {
   @Test(
-    "a profile whose launches hang lets another's session start and finish, and its own be stopped at once")
+    "a profile whose launches hang lets another's session start and finish, and its own be stopped at once",
+    .exitTest)
   func hangingProfile() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -23,7 +24,7 @@ struct GateTests {
 }
 
 @Loop private func hangOneProfile() async throws {
-  let fixture = try await ServiceFixture("max_podman_processes = 2", others: ["other"])
+  let fixture = try ServiceFixture("max_podman_processes = 2", others: ["other"])
   defer { fixture.scratch.remove() }
   try write("", to: "\(fixture.scratch.path)/hung")
   try fixture.on("run", "case \"$*\" in *-worker-*) echo hung >>\"$here/hung\"; exec sleep 1000 ;; esac")

@@ -12,7 +12,9 @@ import Testing
 
 @Suite("The queue")
 struct QueueTests {
-  @Test("sessions beyond the limit start in the order in which they came, each when another has made room")
+  @Test(
+    "sessions beyond the limit start in the order in which they came, each when another has made room",
+    .exitTest)
   func order() async {
     await #expect(processExitsWith: .success) {
       try prepareService(alone: true)
@@ -20,7 +22,7 @@ struct QueueTests {
     }
   }
 
-  @Test("a queued session that is stopped ends at once, with its reason, and without podman")
+  @Test("a queued session that is stopped ends at once, with its reason, and without podman", .exitTest)
   func stop() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -28,7 +30,7 @@ struct QueueTests {
     }
   }
 
-  @Test("what does not fit into the queue is refused with a sentence")
+  @Test("what does not fit into the queue is refused with a sentence", .exitTest)
   func refusal() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -36,7 +38,7 @@ struct QueueTests {
     }
   }
 
-  @Test("a daemon that drains ends what is queued at once, and lets what runs finish")
+  @Test("a daemon that drains ends what is queued at once, and lets what runs finish", .exitTest)
   func drain() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -45,7 +47,7 @@ struct QueueTests {
   }
 
   @Test(
-    "a queue outlives its daemon in its order, whether that was replaced or killed",
+    "a queue outlives its daemon in its order, whether that was replaced or killed", .exitTest,
     arguments: [SIGUSR1, SIGKILL])
   func nextDaemon(_ signal: Int32) async throws {
     let path = try await leaveAQueue(by: signal)
@@ -56,7 +58,8 @@ struct QueueTests {
   }
 
   @Test(
-    "what the next daemon lacks a credential for ends with that reason, and the rest of the queue goes on")
+    "what the next daemon lacks a credential for ends with that reason, and the rest of the queue goes on",
+    .exitTest)
   func lostCredential() async throws {
     let path = try await leaveAQueue(by: SIGKILL)
     await #expect(processExitsWith: .success) { [path = path as String] in
@@ -111,7 +114,7 @@ private func starts() -> [String] {
 }
 
 @Loop private func startInOrder() async throws {
-  let fixture = try await ServiceFixture("max_sessions = 2")
+  let fixture = try ServiceFixture("max_sessions = 2")
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -155,7 +158,7 @@ private func starts() -> [String] {
 @Loop private func withBusyDaemon(
   _ body: @Loop (_ fixture: ServiceFixture, _ client: Client, _ running: AcceptedSession) async throws -> Void
 ) async throws {
-  let fixture = try await ServiceFixture(one)
+  let fixture = try ServiceFixture(one)
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -200,7 +203,7 @@ private func starts() -> [String] {
 }
 
 @Loop private func refuseBeyondTheQueue() async throws {
-  let fixture = try await ServiceFixture("max_sessions = 1\nqueue_limit = 1")
+  let fixture = try ServiceFixture("max_sessions = 1\nqueue_limit = 1")
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -265,7 +268,7 @@ private func leftSessions(at path: String) throws -> [String] {
 }
 
 @Loop private func leaveDaemon(at path: String, by signal: Int32) async throws {
-  let fixture = try await ServiceFixture(one, at: path)
+  let fixture = try ServiceFixture(one, at: path)
   fixture.start()
   let client = try await fixture.connect()
   var sessions = [try await begin(client).id]
@@ -277,7 +280,7 @@ private func leftSessions(at path: String) throws -> [String] {
 }
 
 @Loop private func goOnWithTheQueue(at path: String) async throws {
-  let fixture = try await ServiceFixture(one, takingOver: path)
+  let fixture = try ServiceFixture(one, takingOver: path)
   defer { fixture.scratch.remove() }
   let ids = try leftSessions(at: path)
   fixture.start()
@@ -316,7 +319,7 @@ private func leftSessions(at path: String) throws -> [String] {
 
 @Loop private func endForWantOfACredential(at path: String) async throws {
   #expect(unsetenv(ServiceFixture.secretVariable) == 0)
-  let fixture = try await ServiceFixture(one, takingOver: path)
+  let fixture = try ServiceFixture(one, takingOver: path)
   defer { fixture.scratch.remove() }
   let ids = try leftSessions(at: path)
   fixture.start()

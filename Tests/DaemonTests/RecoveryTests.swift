@@ -28,13 +28,13 @@ struct RecoveryTests {
     var auditRoot: String { "\(scratch.path)/audit" }
 
     /// `podman ps` and `podman inspect` print the files `listing` and `inspection`; `body` is the rest of the script.
-    init(_ body: String = "") async throws {
+    init(_ body: String = "") throws {
       let settings = DaemonSettings(
         socketPath: "\(scratch.path)/run/s", pidFile: "\(scratch.path)/run/p",
         auditRoot: "\(scratch.path)/audit", capacity: testCapacity)
       instance = try Instance(claiming: settings)
       for name in ["listing", "inspection"] { try write("", to: "\(scratch.path)/\(name)") }
-      podman = try await StubPodman(
+      podman = try StubPodman(
         in: scratch.path,
         """
         case $verb in
@@ -122,7 +122,7 @@ struct RecoveryTests {
 
   @Test("what was not released is interrupted: removed, sealed, with a reason") @Loop
   func interrupted() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .prepared)
     try fixture.leave(Self.two, .launching)
@@ -152,7 +152,7 @@ struct RecoveryTests {
 
   @Test("what ended while no daemon ran is finished with podman's code and podman's time") @Loop
   func finished() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     for session in [Self.one, Self.two, Self.three] { try fixture.leave(session, .released) }
     let commit = String(repeating: "a", count: 40)
@@ -180,7 +180,7 @@ struct RecoveryTests {
 
   @Test("an end that was written down holds, whatever is left of the session") @Loop
   func ended() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .ended, ending: .exited(code: 5))
     // Half sealed, as by a daemon that was killed in the middle of it.
@@ -198,7 +198,7 @@ struct RecoveryTests {
 
   @Test("a complete record is left as it is, and only the rest of its session is removed") @Loop
   func complete() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .ended, ending: .exited(code: 0))
     let path = fixture.record(Self.one).metadataPath
@@ -212,7 +212,7 @@ struct RecoveryTests {
 
   @Test("a record that cannot be sealed keeps its facts, and the next start tries again") @Loop
   func unsealable() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .ended, ending: .exited(code: 0))
     let record = fixture.record(Self.one)
@@ -231,7 +231,7 @@ struct RecoveryTests {
 
   @Test("a session that nobody was told of leaves nothing") @Loop
   func unaccepted() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .prepared, hasRecord: false)
     // A record whose making was cut short.
@@ -248,7 +248,7 @@ struct RecoveryTests {
 
   @Test("without facts the record and podman tell, and records of others are left alone") @Loop
   func lostRuntimeDirectory() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     let id = fixture.instance.id
     for session in [Self.one, Self.two, Self.three] { _ = try fixture.leaveRecord(session, daemon: id) }
@@ -281,7 +281,7 @@ struct RecoveryTests {
 
   @Test("containers and directories of no session are removed, and what is not of this instance stays") @Loop
   func leftovers() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     let id = fixture.instance.id
     let names = [
@@ -310,7 +310,7 @@ struct RecoveryTests {
 
   @Test("a container or a directory that cannot be removed is told and does not stop the start") @Loop
   func stuck() async throws {
-    let fixture = try await Fixture("if [ $verb = rm ]; then fail 125 'it is stuck'; fi")
+    let fixture = try Fixture("if [ $verb = rm ]; then fail 125 'it is stuck'; fi")
     defer { fixture.clear() }
     try fixture.leaveContainers([(Self.one, "exited", 0, true)])
     #expect(mkdir(fixture.directory(Self.two), 0o700) == 0)
@@ -325,7 +325,7 @@ struct RecoveryTests {
 
   @Test("a podman that does not list its containers stops the start, with the reason") @Loop
   func noListing() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .released)
     #expect(unlink("\(fixture.scratch.path)/listing") == 0)
@@ -337,7 +337,7 @@ struct RecoveryTests {
 
   @Test("a launch that an earlier daemon left behind is waited for before podman is asked") @Loop
   func orphanedLaunch() async throws {
-    let fixture = try await Fixture()
+    let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .launching)
     // What stands for podman: named like it, and it makes its container before it ends.

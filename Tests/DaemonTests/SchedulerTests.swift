@@ -199,7 +199,8 @@ struct SchedulerTests {
     #expect(world.requests == [.stop(session: "last")])
   }
 
-  @Test("a zone whose file has changed is read again, and occurrences are found anew") func zoneChanged()
+  @Test("a zone whose file has changed is read again, and occurrences are found anew", .exitTest)
+  func zoneChanged()
     async
   {
     await #expect(processExitsWith: .success) {

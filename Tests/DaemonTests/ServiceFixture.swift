@@ -107,12 +107,12 @@ final class ServiceFixture {
     _ settings: String = "", hasMirrors: Bool = false, others: [String] = [], command: String = "true",
     at path: String? = nil,
     takingOver left: String? = nil
-  ) async throws {
+  ) throws {
     scratch = (left ?? path).map { Scratch(existing: $0) } ?? Scratch()
     if let left {
       podman = StubPodman(existing: left)
     } else {
-      podman = try await StubPodman(in: scratch.path, Self.containerScript)
+      podman = try StubPodman(in: scratch.path, Self.containerScript)
       try Self.furnish(scratch.path)
     }
     // Held open, so that no container waits for a writer; it reads an end of file when this process has gone.

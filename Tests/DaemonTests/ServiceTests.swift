@@ -19,7 +19,7 @@ struct ServiceTests {
     }
   }
 
-  @Test("a session is run, listed and told of, and the first SIGTERM waits for it")
+  @Test("a session is run, listed and told of, and the first SIGTERM waits for it", .exitTest)
   func life() async throws {
     let result = try await #require(
       processExitsWith: .success, observing: [\.standardErrorContent]
@@ -50,7 +50,9 @@ struct ServiceTests {
     #expect(!log.contains(ServiceFixture.secret))
   }
 
-  @Test("sessions end by their code, by their deadline and by being stopped, and a detached one by itself")
+  @Test(
+    "sessions end by their code, by their deadline and by being stopped, and a detached one by itself",
+    .exitTest)
   func endings() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -58,7 +60,7 @@ struct ServiceTests {
     }
   }
 
-  @Test("a session whose container cannot be removed says so, and its record stays open")
+  @Test("a session whose container cannot be removed says so, and its record stays open", .exitTest)
   func stuckTeardown() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -66,7 +68,8 @@ struct ServiceTests {
     }
   }
 
-  @Test("a session is neither started nor released when what the next daemon needs cannot be written")
+  @Test(
+    "a session is neither started nor released when what the next daemon needs cannot be written", .exitTest)
   func unwritableFacts() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -74,7 +77,9 @@ struct ServiceTests {
     }
   }
 
-  @Test("a hand-over leaves the session that runs, and ends the one whose image does not come, with a reason")
+  @Test(
+    "a hand-over leaves the session that runs, and ends the one whose image does not come, with a reason",
+    .exitTest)
   func handOver() async throws {
     let result = try await #require(
       processExitsWith: .success, observing: [\.standardOutputContent, \.standardErrorContent]
@@ -106,7 +111,7 @@ struct ServiceTests {
     #expect(calls.allSatisfy { !$0.contains(running) })
   }
 
-  @Test("a second signal ends the daemon at once and leaves its sessions as they are")
+  @Test("a second signal ends the daemon at once and leaves its sessions as they are", .exitTest)
   func secondSignal() async throws {
     let result = try await #require(
       processExitsWith: .exitCode(128 + SIGTERM), observing: [\.standardOutputContent]
@@ -125,7 +130,7 @@ struct ServiceTests {
     #expect(!(try contents(of: "\(path)/calls").contains("rm --force")))
   }
 
-  @Test("a daemon that cannot start says why and leaves nothing behind")
+  @Test("a daemon that cannot start says why and leaves nothing behind", .exitTest)
   func refusedStarts() async {
     await #expect(processExitsWith: .success) {
       try prepareService()
@@ -149,7 +154,7 @@ private struct LogLine: Decodable {
 }
 
 @Loop private func liveAndDrain() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -211,7 +216,7 @@ private struct LogLine: Decodable {
 }
 
 @Loop private func endInFourWays() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start()
   let client = try await fixture.connect()
@@ -254,7 +259,7 @@ private struct LogLine: Decodable {
 }
 
 @Loop private func keepRecordOpen() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   try write("", to: "\(fixture.scratch.path)/stuck")
   fixture.start()
@@ -279,7 +284,7 @@ private struct LogLine: Decodable {
 }
 
 @Loop private func failToKeepFacts() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   // What stands for a full disk: in the place of the facts is a link that leads nowhere.
   let fill = "for directory in \"$here\"/run/*/*/; do ln -sf /nowhere \"$directory/facts.jsonl\"; done\n"
@@ -309,7 +314,7 @@ private struct LogLine: Decodable {
 }
 
 @Loop private func handSessionsOver() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   fixture.start(handOverPatience: .zero)
   let client = try await fixture.connect()
   var sessions: [String] = []
@@ -337,7 +342,7 @@ private struct LogLine: Decodable {
 }
 
 @Loop private func leaveAtOnce() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   fixture.start()
   let client = try await fixture.connect()
   try await client.send(ServiceFixture.request())
@@ -355,7 +360,7 @@ private struct LogLine: Decodable {
   func refusal(
     environment: [String: String]? = nil, _ change: @Loop (ServiceFixture) throws -> Void
   ) async throws -> String {
-    let fixture = try await ServiceFixture()
+    let fixture = try ServiceFixture()
     defer { fixture.scratch.remove() }
     try change(fixture)
     fixture.start(environment: environment)

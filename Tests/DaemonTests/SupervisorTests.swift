@@ -97,7 +97,9 @@ struct SupervisorTests {
       events["agentd.supervisor_unreachable"] == [["reason": "connect \(path): No such file or directory"]])
   }
 
-  @Test("a daemon is ready when it listens, tells of its sessions and that it drains, then says no more")
+  @Test(
+    "a daemon is ready when it listens, tells of its sessions and that it drains, then says no more",
+    .exitTest)
   func life() async {
     scratch.remove()
     await #expect(processExitsWith: .success) {
@@ -106,7 +108,7 @@ struct SupervisorTests {
     }
   }
 
-  @Test("a daemon whose supervisor is gone runs all the same")
+  @Test("a daemon whose supervisor is gone runs all the same", .exitTest)
   func alone() async {
     scratch.remove()
     await #expect(processExitsWith: .success) {
@@ -125,7 +127,7 @@ private func prepareProcess() throws {
 }
 
 @Loop private func liveSupervised() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   let path = "\(fixture.scratch.path)/notify"
   let receiver = try NotifyReceiver(path)
@@ -164,7 +166,7 @@ private func prepareProcess() throws {
 }
 
 @Loop private func liveWithoutSupervisor() async throws {
-  let fixture = try await ServiceFixture()
+  let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
   fixture.start(environment: [
     "PATH": "\(fixture.scratch.path):/usr/bin:/bin", ServiceFixture.secretVariable: ServiceFixture.secret,

@@ -2,6 +2,7 @@
 
 import Glibc
 import Reactor
+import func TestSupport.writeProgram
 import Testing
 
 extension EndToEnd {
@@ -344,8 +345,7 @@ private struct PodmanTrap {
   init(in daemon: Daemon, _ body: String) throws {
     let directory = "\(daemon.home)/bin"
     try makeDirectory(directory)
-    try writeFile(
-      "\(directory)/podman",
+    try writeProgram(
       """
       #!/bin/sh
       real="\(try Host.find("podman"))"
@@ -353,7 +353,7 @@ private struct PodmanTrap {
       \(body)
       exec "$real" "$@"
 
-      """, mode: 0o755)
+      """, to: "\(directory)/podman")
     daemon.prependToPath(directory)
   }
 }

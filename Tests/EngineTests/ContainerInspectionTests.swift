@@ -55,7 +55,7 @@ struct ContainerInspectionTests {
 
   @Test("a container that goes away between the list and the question is left out, the others are told") @Loop
   func goneMeanwhile() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case $verb in
       ps) printf '%s\\texited\\n' \(try name(1)) \(try name(2)) ;;
@@ -72,7 +72,7 @@ struct ContainerInspectionTests {
 
   @Test("a podman that fails for any other reason does not make containers disappear") @Loop
   func failure() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case $verb in
       ps) printf '%s\\texited\\n' \(try name(1)) ;;
@@ -86,7 +86,7 @@ struct ContainerInspectionTests {
 
   @Test("no containers are no question") @Loop
   func none() async throws {
-    let fixture = try await Fixture("")
+    let fixture = try Fixture("")
     defer { fixture.scratch.remove() }
     #expect(try await fixture.containers.inspect(daemon: "0123abcd").isEmpty)
     #expect(try fixture.podman.calls(of: "inspect").isEmpty)

@@ -25,7 +25,7 @@ struct ContainersTests {
 
   @Test("podman gets the environment that was given, and nothing else of this process") @Loop
   func environment() async throws {
-    let fixture = try await Fixture("env")
+    let fixture = try Fixture("env")
     defer { fixture.scratch.remove() }
     // Variables that every shell sets by itself.
     let own = ["PWD=", "OLDPWD=", "_=", "SHLVL="]
@@ -36,7 +36,7 @@ struct ContainersTests {
 
   @Test("a podman that hangs is killed at its deadline, with what it started") @Loop
   func hangs() async throws {
-    let fixture = try await Fixture("sleep 1000 & echo $! >\"$here/pid\"; wait")
+    let fixture = try Fixture("sleep 1000 & echo $! >\"$here/pid\"; wait")
     defer { fixture.scratch.remove() }
     let result = try await fixture.containers.unshare(["true"], deadline: .seconds(1))
     #expect(result.timedOut)
@@ -53,7 +53,7 @@ struct ContainersTests {
 
   @Test("no more run at a time than may, and everybody's turn comes") @Loop
   func gate() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       echo start >>"$here/running"
       read -r line <"$here/go"
@@ -83,7 +83,7 @@ struct ContainersTests {
 
   @Test("a podman that cannot be started is an error in a sentence") @Loop
   func missing() async throws {
-    let fixture = try await Fixture("")
+    let fixture = try Fixture("")
     fixture.scratch.remove()
     let sentence = await Fixture.failure { try await fixture.containers.remove(Fixture.name(1)) }
     #expect(sentence?.hasPrefix("podman could not be started (start ") == true)
@@ -91,7 +91,7 @@ struct ContainersTests {
 
   @Test("the probe learns where podman's store is") @Loop
   func probe() async throws {
-    let fixture = try await Fixture("printf 'overlay\\n/var/lib/containers\\n'")
+    let fixture = try Fixture("printf 'overlay\\n/var/lib/containers\\n'")
     defer { fixture.scratch.remove() }
     try await fixture.containers.probe()
     #expect(
@@ -107,14 +107,14 @@ struct ContainersTests {
       ("echo surprise", "podman info printed something that is not understood: surprise\n"),
     ])
   @Loop func probeFails(_ body: String, _ sentence: String) async throws {
-    let fixture = try await Fixture(body)
+    let fixture = try Fixture(body)
     defer { fixture.scratch.remove() }
     #expect(await Fixture.failure { try await fixture.containers.probe() } == sentence)
   }
 
   @Test("a launch returns when podman has started the container") @Loop
   func launches() async throws {
-    let fixture = try await Fixture("echo $digits")
+    let fixture = try Fixture("echo $digits")
     defer { fixture.scratch.remove() }
     let launch = try launch()
     try await fixture.containers.launch(launch)
@@ -134,7 +134,7 @@ struct ContainersTests {
       ("kill -KILL $$", .other("podman run ended with signal 9")),
     ])
   @Loop func launchFails(_ body: String, _ expected: LaunchFailure) async throws {
-    let fixture = try await Fixture(body)
+    let fixture = try Fixture(body)
     defer { fixture.scratch.remove() }
     let launch = try launch()
     await #expect(throws: expected) { try await fixture.containers.launch(launch) }
@@ -142,7 +142,7 @@ struct ContainersTests {
 
   @Test("only this daemon's containers are listed, with how they stand") @Loop
   func list() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       printf 'agentd-0123abcd-worker-0000000000000011\\trunning\\n'
       printf 'agentd-0123abcd-worker-0000000000000012\\texited\\n'
@@ -158,7 +158,7 @@ struct ContainersTests {
 
   @Test("how a container ended is podman's answer, and nothing when podman knows none of that name") @Loop
   func exit() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case "$*" in
       *0011) echo 'exited 137 true "2026-11-23T04:05:06Z"' ;;
@@ -174,7 +174,7 @@ struct ContainersTests {
 
   @Test("a question that podman was killed over is asked again, and no more than three times") @Loop
   func repeated() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       echo >>"$here/tries"
       [ "$(wc -l <"$here/tries")" -gt 2 ] || kill -KILL $$
@@ -191,7 +191,7 @@ struct ContainersTests {
 
   @Test("a question that hangs is asked once and is an error, not an answer") @Loop
   func hangingQuestion() async throws {
-    let fixture = try await Fixture("exec sleep 1000", deadlines: Fixture.short)
+    let fixture = try Fixture("exec sleep 1000", deadlines: Fixture.short)
     defer { fixture.scratch.remove() }
     let sentence = await Fixture.failure { _ = try await fixture.containers.exit(of: name(1)) }
     #expect(sentence == "podman inspect took too long and was killed")
@@ -200,7 +200,7 @@ struct ContainersTests {
 
   @Test("podman's failure to tell how a container ended is an error, not a container that is not there") @Loop
   func failingExit() async throws {
-    let fixture = try await Fixture("fail 125 'database is locked'")
+    let fixture = try Fixture("fail 125 'database is locked'")
     defer { fixture.scratch.remove() }
     let sentence = await Fixture.failure { _ = try await fixture.containers.exit(of: name(1)) }
     #expect(sentence == "podman inspect: database is locked")
@@ -213,7 +213,7 @@ struct ContainersTests {
     var deadlines = Fixture.short
     deadlines.launch = .seconds(3)
     deadlines.patience = .milliseconds(100)
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       "[ $verb = inspect ] || exec sleep 1000; echo 'exited 7 false \"2026-11-23T04:05:06Z\"'",
       deadlines: deadlines)
     defer { fixture.scratch.remove() }
@@ -236,7 +236,7 @@ struct ContainersTests {
   func profilesApart() async throws {
     var deadlines = Containers.Deadlines()
     deadlines.patience = .milliseconds(100)
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case "$*" in
       *-stuck-*) read -r line <"$here/go"; fail 125 'let go' ;;
@@ -258,7 +258,7 @@ struct ContainersTests {
 
   @Test("a launch that is taken back leaves the line at once, and podman is never asked") @Loop
   func withdrawn() async throws {
-    let fixture = try await Fixture("read -r line <\"$here/go\"", processLimit: 1)
+    let fixture = try Fixture("read -r line <\"$here/go\"", processLimit: 1)
     defer { fixture.scratch.remove() }
     let go = try makeFIFO("\(fixture.scratch.path)/go")
     let running = try launch()
@@ -292,7 +292,7 @@ struct ContainersTests {
   @Loop func withdrawnLate(_ word: String, _ grace: Duration, _ failure: LaunchFailure?) async throws {
     var deadlines = Fixture.patient
     deadlines.withdrawnLaunch = grace
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       read -r line <"$here/go"
       [ "$line" != hang ] || exec sleep 1000

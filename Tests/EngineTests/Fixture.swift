@@ -19,10 +19,10 @@ struct Fixture {
   ///   - body: the script of the stand-in, as `StubPodman` takes it.
   ///   - processLimit: how many of it at once.
   ///   - deadlines: how long it may take.
-  init(_ body: String, processLimit: Int = 4, deadlines: Containers.Deadlines = patient) async throws {
+  init(_ body: String, processLimit: Int = 4, deadlines: Containers.Deadlines = patient) throws {
     let worker = try Self.worker ?? Worker()
     Self.worker = worker
-    podman = try await StubPodman(in: scratch.path, body)
+    podman = try StubPodman(in: scratch.path, body)
     containers = Containers(
       podman: Podman(executable: podman.executable), environment: ["PATH=/usr/bin:/bin", "MARK=here"],
       worker: worker, processLimit: processLimit, deadlines: deadlines)

@@ -29,7 +29,7 @@ struct ImagesTests {
   private let digits = String(repeating: "0123456789abcdef", count: 4)
 
   @Loop private func make(_ files: String...) async throws -> Fixture {
-    let fixture = try await Fixture(store)
+    let fixture = try Fixture(store)
     try await fixture.containers.probe()
     try write("first\n", to: "\(fixture.scratch.path)/store/overlay-images/images.json")
     for file in files { try write("", to: "\(fixture.scratch.path)/\(file)") }
@@ -96,7 +96,7 @@ struct ImagesTests {
 
   @Test("a pull does not wait for the gate, and nobody waits for the pull but who needs it") @Loop
   func pullOutsideGate() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case $verb in
       image) [ -e "$here/present" ] || fail 125 'image not known'; echo $digits ;;
@@ -122,7 +122,7 @@ struct ImagesTests {
       ("echo surprise", "podman image inspect printed something that is not understood"),
     ])
   @Loop func inspectFails(_ body: String, _ sentence: String) async throws {
-    let fixture = try await Fixture(body)
+    let fixture = try Fixture(body)
     defer { fixture.scratch.remove() }
     #expect(await Fixture.failure { _ = try await fixture.containers.image("base:1") } == sentence)
     #expect(try fixture.podman.calls(of: "pull") == [])
@@ -130,7 +130,7 @@ struct ImagesTests {
 
   @Test("an image that is not there after its pull is an error") @Loop
   func pulledAndGone() async throws {
-    let fixture = try await Fixture("[ $verb = pull ] || fail 125 'image not known'")
+    let fixture = try Fixture("[ $verb = pull ] || fail 125 'image not known'")
     defer { fixture.scratch.remove() }
     #expect(
       await Fixture.failure { _ = try await fixture.containers.image("base:1") }

@@ -24,7 +24,7 @@ private final class MirrorFixture {
     worker = try Self.worker ?? Worker()
     Self.worker = worker
     // By file:// and not by the path, which git would copy without the protocol that a server speaks.
-    git = try await StubPodman(
+    git = try StubPodman(
       in: scratch.path,
       """
       export GIT_ALLOW_PROTOCOL=file
@@ -460,7 +460,7 @@ struct MirrorsTests {
     #expect(await fixture.failure("s3") == "the daemon is stopping")
   }
 
-  @Test("a git that a killed daemon left is ended by the next one") @Loop
+  @Test("a git that a killed daemon left is ended by the next one, and one that is run by hand is not") @Loop
   func orphan() async throws {
     let fixture = try await MirrorFixture()
     defer { fixture.scratch.remove() }
@@ -489,10 +489,22 @@ struct MirrorsTests {
     }
     let connection = await fixture.worker.run { accept(server, nil, nil) }
     defer { close(connection) }
+    // One that somebody runs by hand on a mirror.
+    try await fixture.sh("mkfifo go")
+    let byHand = try Child(
+      Command(
+        executable: "/usr/bin/git",
+        arguments: [
+          "-c", "alias.wait=!read word <'\(fixture.scratch.path)/go'; exit 7",
+          "-c", "gc.pruneExpire=\(fixture.mirrors.mirrorsPath)/site/any", "wait",
+        ],
+        environment: ["PATH=/usr/bin:/bin"], deadline: .seconds(60)))
     fixture.restart(executable: "/usr/bin/git")
     await fixture.mirrors.start(keeping: [])
     #expect(await first.value == "git ended with signal 9")
     #expect(fixture.events.count == 1)
+    try await fixture.sh("echo on >go")
+    #expect(await byHand.wait().status == .exited(7))
   }
 
   @Test("mirrors that nobody asked for are dropped; others, and what is not a mirror, stay") @Loop

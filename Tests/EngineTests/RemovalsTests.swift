@@ -39,7 +39,7 @@ struct RemovalsTests {
 
   @Test("what comes while one removal runs shares the next process") @Loop
   func batches() async throws {
-    let fixture = try await Fixture("read -r line <\"$here/go\"")
+    let fixture = try Fixture("read -r line <\"$here/go\"")
     defer { fixture.scratch.remove() }
     let go = try makeFIFO("\(fixture.scratch.path)/go")
     let (first, others) = try await crowd(of: 20, on: fixture)
@@ -53,7 +53,7 @@ struct RemovalsTests {
 
   @Test("the last of a burst is removed as soon as the first has been: no timer is waited for") @Loop
   func burst() async throws {
-    let fixture = try await Fixture("read -r line <\"$here/go\"")
+    let fixture = try Fixture("read -r line <\"$here/go\"")
     defer { fixture.scratch.remove() }
     let go = try makeFIFO("\(fixture.scratch.path)/go")
     let (first, others) = try await crowd(of: 4, on: fixture)
@@ -71,7 +71,7 @@ struct RemovalsTests {
   func hangingAlone() async throws {
     var deadlines = Containers.Deadlines()
     deadlines.patience = .milliseconds(100)
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case "$*" in
       *-0000000000000000*) read -r line <"$here/go" ;;
@@ -89,7 +89,7 @@ struct RemovalsTests {
 
   @Test("one command never names more than 64") @Loop
   func batchLimit() async throws {
-    let fixture = try await Fixture("")
+    let fixture = try Fixture("")
     defer { fixture.scratch.remove() }
     for removal in try remove(0..<150, on: fixture) { #expect(await removal.value == nil) }
     let calls = try fixture.podman.calls().map(numbers)
@@ -99,7 +99,7 @@ struct RemovalsTests {
 
   @Test("a batch that fails is tried one by one, and only what cannot be removed is an error") @Loop
   func oneByOne() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       """
       case "$*" in
       *0000005*) fail 125 'container 5 has dependent containers' ;;
@@ -119,7 +119,7 @@ struct RemovalsTests {
 
   @Test("a failure that passes is no error") @Loop
   func passingFailure() async throws {
-    let fixture = try await Fixture(
+    let fixture = try Fixture(
       "[ -e \"$here/tried\" ] || { : >\"$here/tried\"; fail 125 'database is locked'; }")
     defer { fixture.scratch.remove() }
     for removal in try remove([1], on: fixture) { #expect(await removal.value == nil) }
@@ -128,7 +128,7 @@ struct RemovalsTests {
 
   @Test("a removal that hangs is tried once more, by itself") @Loop
   func hanging() async throws {
-    let fixture = try await Fixture("exec sleep 1000", deadlines: Fixture.short)
+    let fixture = try Fixture("exec sleep 1000", deadlines: Fixture.short)
     defer { fixture.scratch.remove() }
     for removal in try remove([1], on: fixture) {
       #expect(await removal.value == "podman rm took too long and was killed")

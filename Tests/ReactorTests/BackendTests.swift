@@ -52,7 +52,7 @@ struct BackendTests {
     }
   }
 
-  @Test("a loop that cannot be had is refused before anything of it runs")
+  @Test("a loop that cannot be had is refused before anything of it runs", .exitTest)
   func refusedLoop() async {
     await #expect(processExitsWith: .success) { () async throws in
       #expect(throws: BackendUnavailable.self) {

@@ -32,10 +32,15 @@ struct ChildTests {
     #expect(try await shell("kill -TERM $$").run().status == .signaled(SIGTERM))
   }
 
-  @Test("output beyond the limit is dropped and the child still ends") @Loop
-  func boundsOutput() async throws {
-    let result = try await shell("head -c 3000000 /dev/zero; exit 4", captureLimit: 1000).run()
-    #expect(result.standardOutput.count == 1000)
+  @Test(
+    "of more than the limit the beginning of stdout and the end of stderr are kept, and the child still ends",
+    arguments: [1, 999, 1000, 1001, 2001, 3_000_000]) @Loop
+  func boundsOutput(count: Int) async throws {
+    let script = "echo first; head -c \(count) /dev/zero; echo last"
+    let result = try await shell("{ \(script); } >&2; \(script); exit 4", captureLimit: 1000).run()
+    let all = Array("first\n".utf8) + [UInt8](repeating: 0, count: count) + Array("last\n".utf8)
+    #expect(result.standardOutput == Array(all.prefix(1000)))
+    #expect(result.standardError == Array(all.suffix(1000)))
     #expect(result.status == .exited(4))
   }
 
@@ -48,6 +53,19 @@ struct ChildTests {
     #expect(result.status == .exited(5))
     #expect(result.standardOutput == Array("out\n".utf8))
     #expect(result.standardError == Array("err\n".utf8))
+  }
+
+  @Test("it leads a session of its own, so no terminal is its, and is scheduled as any other program") @Loop
+  func session() async throws {
+    let result = try await shell("read -r line </proc/self/stat; echo \"$line\"").run()
+    // After the name, which may hold anything: state, parent, group, session, terminal, and so on (proc(5)).
+    let line = String(decoding: result.standardOutput, as: UTF8.self)
+    let pid = try #require(line.split(separator: " ").first)
+    let fields = try #require(line.split(separator: ")").last).split(separator: " ")
+    #expect(fields[2] == pid)
+    #expect(fields[3] == pid)
+    #expect(fields[4] == "0")
+    #expect(fields[38] == "\(SCHED_OTHER)")
   }
 
   @Test("its deadline kills it and everything in its process group") @Loop
@@ -63,7 +81,9 @@ struct ChildTests {
     }
   }
 
-  @Test("one that the kernel does not end when it is killed is not waited for, and is reaped when it does")
+  @Test(
+    "one that the kernel does not end when it is killed is not waited for, and is reaped when it does",
+    .exitTest)
   func stuck() async {
     await #expect(processExitsWith: .success) {
       LoopThread.start()
@@ -101,7 +121,7 @@ struct ChildTests {
     #expect(ignored & ~0x1_8000_0000 == 0)
   }
 
-  @Test("a program that does not exist is an error that leaves nothing behind")
+  @Test("a program that does not exist is an error that leaves nothing behind", .exitTest)
   func missing() async {
     await #expect(processExitsWith: .success) {
       LoopThread.startAlone()
@@ -110,7 +130,7 @@ struct ChildTests {
   }
 
   // In a process of its own: it counts every descriptor and waits for every child there is.
-  @Test("200 at once are each reaped once, and every descriptor returns")
+  @Test("200 at once are each reaped once, and every descriptor returns", .exitTest)
   func many() async {
     await #expect(processExitsWith: .success) {
       LoopThread.startAlone()

@@ -51,7 +51,7 @@ struct ListenerTests {
   }
 
   // In a process of its own, where no child of another test can hold a copy of the socket for a moment.
-  @Test("as soon as it is closed nobody can connect, and the file is left to its owner")
+  @Test("as soon as it is closed nobody can connect, and the file is left to its owner", .exitTest)
   func closes() async {
     defer { scratch.remove() }
     await #expect(processExitsWith: .success) {
@@ -60,7 +60,7 @@ struct ListenerTests {
     }
   }
 
-  @Test("without descriptors connections wait, and are taken when there are some again")
+  @Test("without descriptors connections wait, and are taken when there are some again", .exitTest)
   func exhaustion() async {
     defer { scratch.remove() }
     await #expect(processExitsWith: .success) {

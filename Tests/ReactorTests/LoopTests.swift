@@ -2,6 +2,7 @@
 
 import Glibc
 import Reactor
+import Synchronization
 import TestSupport
 import Testing
 
@@ -40,6 +41,40 @@ struct LoopTests {
     var sum = 0
     for index in 0..<1000 { sum += await worker.run { index } }
     #expect(sum == 499_500)
+  }
+
+  @Test("a job of many steps is one job while it is alone, and makes way for another after a step") @Loop
+  func steps() async throws {
+    let worker = try Worker()
+    let taken = Atomic<Int>(0)
+    #expect(await worker.runSteps { () throws(Never) in taken.add(1, ordering: .relaxed).newValue == 1000 })
+    #expect(taken.load(ordering: .relaxed) == 1000)
+    let pipe = try makePipe()
+    defer { for end in [pipe.read, pipe.write] { close(end) } }
+    let blocking = Loop.spawn {
+      await worker.run {
+        var byte: UInt8 = 0
+        _ = read(pipe.read, &byte, 1)
+      }
+    }
+    let endless: @Sendable () throws(Never) -> Bool = {
+      taken.add(1, ordering: .relaxed)
+      return false
+    }
+    let steps = Loop.spawn { await worker.runSteps(endless) }
+    let other = Loop.spawn { await worker.run {} }
+    // All three are handed in.
+    await Loop.yield()
+    #expect(write(pipe.write, "x", 1) == 1)
+    await blocking.value
+    #expect(await !steps.value)
+    await other.value
+    #expect(taken.load(ordering: .relaxed) == 1001)
+    // One that comes while it is at work.
+    let more = Loop.spawn { await worker.runSteps(endless) }
+    while taken.load(ordering: .relaxed) == 1001 { await Loop.yield() }
+    await worker.run {}
+    #expect(await !more.value)
   }
 
   @Test("a write to a watched file is told") @Loop

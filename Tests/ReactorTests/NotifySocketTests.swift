@@ -107,7 +107,7 @@ struct NotifySocketTests {
   }
 
   // It counts descriptors, so it needs a process of its own.
-  @Test("closing it leaves no descriptor behind, in whatever state it is")
+  @Test("closing it leaves no descriptor behind, in whatever state it is", .exitTest)
   func closes() async {
     scratch.remove()
     await #expect(processExitsWith: .success) {

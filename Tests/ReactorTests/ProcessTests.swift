@@ -43,7 +43,7 @@ struct ProcessTests {
     #expect(await child.wait().succeeded)
   }
 
-  @Test("the words and the cgroup of a process are read from the kernel, and it is found among its user's")
+  @Test("words, variables and cgroup of a process are read from the kernel, and it is found among its user's")
   @Loop
   func table() async throws {
     #expect(Process.arguments(of: getpid()) == CommandLine.arguments)
@@ -51,7 +51,7 @@ struct ProcessTests {
     let words = ["/usr/bin/tail", "-s", "1000", "-f", "/dev/null"]
     let child = try Child(
       Command(
-        executable: words[0], arguments: Array(words.dropFirst()), environment: [],
+        executable: words[0], arguments: Array(words.dropFirst()), environment: ["A=1", "BE=two words"],
         deadline: .seconds(60)))
     func find() -> Int32? {
       Process.all(of: geteuid()).first { $0.arguments == words && Process.parent(of: $0.pid) == getpid() }?
@@ -61,6 +61,15 @@ struct ProcessTests {
     while find() == nil { await Loop.yield() }
     let pid = try #require(find())
     #expect(!Process.all(of: geteuid() + 1).contains { $0.pid == pid })
+    var variables: [String] = []
+    let isFound = Process.environment(of: pid) { variable in
+      variables.append(String(decoding: variable, as: UTF8.self))
+      return variable.starts(with: "BE=".utf8)
+    }
+    #expect(isFound)
+    #expect(variables == ["A=1", "BE=two words"])
+    #expect(!Process.environment(of: pid) { $0.starts(with: "E=".utf8) })
+    #expect(!Process.environment(of: Int32.max) { _ in true })
     #expect(Process.cgroup(of: pid, holds: "/"))
     #expect(!Process.cgroup(of: pid, holds: "no-such-group"))
     #expect(!Process.cgroup(of: Int32.max, holds: "/"))
@@ -147,7 +156,7 @@ struct SignalsTests {
     next.close()
   }
 
-  @Test("a peer that has gone ends a write, never the process")
+  @Test("a peer that has gone ends a write, never the process", .exitTest)
   func brokenPipe() async {
     await #expect(processExitsWith: .success) {
       Signals.block([])

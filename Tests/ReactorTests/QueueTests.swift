@@ -103,7 +103,7 @@ struct InboxTests {
     #expect(await reading.value == [0, 1, 2])
   }
 
-  @Test("a post beyond its capacity is a fault of the program")
+  @Test("a post beyond its capacity is a fault of the program", .exitTest)
   func overflow() async {
     await #expect(processExitsWith: .failure) {
       LoopThread.start()
@@ -188,6 +188,22 @@ struct TransferStackTests {
     for thread in threads { pthread_join(thread, nil) }
     #expect(woken == sleeps)
     #expect(next == [Int](repeating: Producer.elements, count: threads.count))
+  }
+
+  @Test("who drains is told whether more waits, of what was taken and of what came since")
+  func more() {
+    let stack = TransferStack<Int>()
+    for number in 1...3 { _ = stack.push(number) }
+    var told: [Bool] = []
+    stack.drain { number in
+      told.append(stack.hasMore)
+      guard number == 3 else { return }
+      _ = stack.push(4)
+      told.append(stack.hasMore)
+    }
+    #expect(told == [true, true, false, true])
+    stack.drain { _ in told.append(stack.hasMore) }
+    #expect(told == [true, true, false, true, false])
   }
 
   @Test("only the first push after it went to sleep wakes it, and it does not sleep over what is there")

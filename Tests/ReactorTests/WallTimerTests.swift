@@ -52,7 +52,7 @@ struct WallTimerTests {
     #expect(await events.next() == "two")
   }
 
-  @Test("a closed one is silent and gives its descriptor back")
+  @Test("a closed one is silent and gives its descriptor back", .exitTest)
   func closed() async {
     await #expect(processExitsWith: .success) {
       LoopThread.startAlone()

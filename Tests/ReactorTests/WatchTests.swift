@@ -37,7 +37,8 @@ struct WatchTests {
   }
 
   // In a process of its own, where nobody else opens anything.
-  @Test("a watch that ends in the turn it was made in is never told, whatever becomes of its number")
+  @Test(
+    "a watch that ends in the turn it was made in is never told, whatever becomes of its number", .exitTest)
   func takenBack() async {
     await #expect(processExitsWith: .success) {
       LoopThread.start()
@@ -73,7 +74,8 @@ struct WatchTests {
 
   // In a process of its own, where no child of another test can hold a copy of the pipe for a moment.
   @Test(
-    "the file behind a closed watch is closed when the loop has had a turn, or at once where that was asked for"
+    "the file behind a closed watch is closed when the loop has had a turn, or at once where that was asked for",
+    .exitTest
   )
   func released() async {
     await #expect(processExitsWith: .success) {

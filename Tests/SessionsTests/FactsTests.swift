@@ -104,7 +104,7 @@ struct FactsTests {
     }
   }
 
-  @Test("that a full disk cuts short are not written: the step fails, and trying again does it")
+  @Test("that a full disk cuts short are not written: the step fails, and trying again does it", .exitTest)
   func shortWrite() async {
     // A process of its own, because of its limit.
     await #expect(processExitsWith: .success) {
@@ -275,7 +275,7 @@ struct FactsTests {
     try directory.remove()
   }
 
-  @Test("the FIFO tells what waits for the container, and lets one through that waits for it")
+  @Test("the FIFO tells what waits for the container, and lets one through that waits for it", .exitTest)
   func envelope() async {
     // A process of its own: a child that another test is just starting would hold a copy of the descriptor.
     await #expect(processExitsWith: .success) {

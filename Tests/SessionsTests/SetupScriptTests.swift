@@ -215,7 +215,7 @@ struct CloneScriptTests {
     throws -> Shell.Ended
   {
     home.make("bin")
-    home.write("bin/git", Self.git)
+    try home.write(program: "bin/git", Self.git)
     return try shell.run(
       SetupScript.cloneText, ["agentd", home.profile, repository],
       environment: [
@@ -301,8 +301,8 @@ struct MirrorCloneTests {
     try #require(ended.code == 0, "\(ended.errors)")
     home.make("bin")
     // The remote is not reached by its URL here, but by a path. What is cloned from the copy has its own words for that.
-    home.write(
-      "bin/git",
+    try home.write(
+      program: "bin/git",
       """
       #!/bin/sh
       case "$*" in
@@ -373,8 +373,9 @@ struct MirrorCloneTests {
   func checkout(shell: Shell) throws {
     let home = try Home()
     try prepare(shell, home, make: ":")
-    home.write(
-      "bin/git", "#!/bin/sh\ncase \"$*\" in *\" checkout \"*) exit 1 ;; esac\nexec /usr/bin/git \"$@\"\n")
+    try home.write(
+      program: "bin/git",
+      "#!/bin/sh\ncase \"$*\" in *\" checkout \"*) exit 1 ;; esac\nexec /usr/bin/git \"$@\"\n")
     let ended = try clone(shell, home, copy: "\(home.path)/mirror")
     #expect(ended.code == SetupScript.failureCode, "\(ended.errors)")
   }

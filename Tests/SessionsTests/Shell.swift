@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import TestSupport
 
 /// The shells whose behaviour the scripts are written for.
 enum Shell: String, CaseIterable, Sendable {
@@ -134,11 +135,9 @@ final class Home: Sendable {
   /// Makes a directory below.
   func make(_ name: String) { mkdir("\(path)/\(name)", 0o755) }
 
-  /// Writes a file below, executable.
-  func write(_ name: String, _ text: String) {
-    let descriptor = open("\(path)/\(name)", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o755)
-    _ = text.utf8CString.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count - 1) }
-    close(descriptor)
+  /// Writes a program below.
+  func write(program name: String, _ text: String) throws {
+    try writeProgram(text, to: "\(path)/\(name)")
   }
 
   /// Reads a file below.

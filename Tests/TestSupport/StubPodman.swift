@@ -30,16 +30,10 @@ public final class StubPodman {
   ///   - directory: exists.
   ///   - body: shell, with podman's first word in `$verb` and the others in `$@`. `fail CODE WORDS` ends it like
   ///     podman would, `$here` is the directory, and `$digits` are 64 hex digits.
-  public init(in directory: String, _ body: String) async throws {
+  public init(in directory: String, _ body: String) throws {
     self.directory = directory
-    // Another process writes it: this one never has a program open for writing, of which a child that is being
-    // started elsewhere at the same moment would keep a copy, and make the kernel refuse to run it (ETXTBSY).
-    let script = "printf %s \"$1\" >\"$2/podman\" && chmod 700 \"$2/podman\" && : >\"$2/calls\""
-    let result = try await Command(
-      executable: "/bin/sh", arguments: ["-c", script, "sh", Self.prelude + body, directory], environment: [],
-      deadline: .seconds(60)
-    ).run()
-    guard result.succeeded else { throw CallFailed(String(decoding: result.standardError, as: UTF8.self), 0) }
+    try writeProgram(Self.prelude + body, to: executable)
+    try write("", to: "\(directory)/calls")
   }
 
   /// Takes over the script that another process has written into a directory.

@@ -41,17 +41,15 @@ enum Ground {
     var ends: [Int32] = [-1, -1]
     // No program that the tests start inherits a descriptor beyond its three.
     guard pipe(&ends) == 0 else { fatalError("pipe: errno \(errno)") }
-    let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
     var pid: Int32 = 0
     var pidfd: Int32 = -1
     let result = withCStrings(["sh", "-c", script, "guardian", directory, runtime]) { arguments in
       withCStrings(Host.environment.map { "\($0)=\($1)" }) { environment in
-        agentd_spawn("/bin/sh", arguments, environment, [ends[0], null, null], &pid, &pidfd)
+        agentd_spawn("/bin/sh", arguments, environment, [ends[0], -1, -1], &pid, &pidfd)
       }
     }
     guard result == 0 else { fatalError("the guardian does not start: errno \(-result)") }
     close(ends[0])
-    close(null)
     return ends[1]
   }()
 

@@ -1,6 +1,7 @@
 // A `podman` that notes how it was called before it becomes the real one.
 
 import Glibc
+import func TestSupport.writeProgram
 
 /// Puts itself first on the PATH of a daemon that has not started yet.
 struct PodmanCalls {
@@ -11,15 +12,14 @@ struct PodmanCalls {
     try makeDirectory(directory)
     let real = try Host.find("podman")
     // One write to a file that is opened for appending: lines of several processes do not mix.
-    try writeFile(
-      "\(directory)/podman",
+    try writeProgram(
       """
       #!/bin/sh
       printf '%s\\n' "$1" >>"\(directory)/calls"
       tr '\\0' '\\n' </proc/self/environ >>"\(directory)/environments"
       exec "\(real)" "$@"
 
-      """, mode: 0o755)
+      """, to: "\(directory)/podman")
     daemon.prependToPath(directory)
   }
 

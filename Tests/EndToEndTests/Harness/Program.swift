@@ -22,16 +22,18 @@ final class Program {
     self.name = name
     output = try OutputFile(in: directory, name: "\(name).out")
     errors = try OutputFile(in: directory, name: "\(name).err")
-    let descriptors = [
-      open("/dev/null", O_RDONLY | O_CLOEXEC), open(output.path, O_WRONLY | O_APPEND | O_CLOEXEC),
-      open(errors.path, O_WRONLY | O_APPEND | O_CLOEXEC),
-    ]
-    defer { for descriptor in descriptors { close(descriptor) } }
+    let outputs = [output.path, errors.path].map { (path: String) in
+      open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+    }
+    defer { for descriptor in outputs { close(descriptor) } }
+    guard outputs.allSatisfy({ $0 >= 0 }) else {
+      throw Failure("\(output.path) or \(errors.path) cannot be opened")
+    }
     var pid: Int32 = 0
     var pidfd: Int32 = -1
     let result = withCStrings([executable] + arguments) { words in
       withCStrings(environment.map { "\($0)=\($1)" }) { variables in
-        agentd_spawn(executable, words, variables, descriptors, &pid, &pidfd)
+        agentd_spawn(executable, words, variables, [-1] + outputs, &pid, &pidfd)
       }
     }
     guard result == 0 else { throw Failure("\(executable) does not start: errno \(-result)") }
