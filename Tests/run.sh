@@ -22,6 +22,8 @@ open_files=8192
 step_limit=1200
 run_limit=4800
 failure_lines=40
+# How long before its limit a step is asked where it stands, in seconds: for as long as it runs there is something to see.
+asked_before=20
 logs=$repository_root/.build/test-logs
 
 steps=("${@:-${all_steps[@]}}")
@@ -42,6 +44,9 @@ wants() { [[ " ${steps[*]} " == *" $1 "* ]]; }
 passed=0 failed=0 report=()
 mkdir -p "$logs"
 export NO_COLOR=1
+# Some tests crash a process to see that it ends. Swift's own crash handler would stay behind it with its descriptors
+# open, and whoever waits for the end of a pipe of the dead would wait for ever.
+export SWIFT_BACKTRACE=enable=no
 
 # record NAME PASSED FAILED REMARK: one line of the report, and its part of the sum.
 record() {
@@ -62,6 +67,36 @@ count_tests() {
   echo "$((total - bad - skipped)) $((bad + skipped))"
 }
 
+# ask_when_late SECONDS LOG: once a step has run for that long, adds to its log where it stands. Standard input is the
+# other end of a descriptor that the step's end closes.
+ask_when_late() {
+  local status=0 standing line
+  read -r -t "$1" || status=$?
+  # Of `read`, 1 is the end of the file, and all above 128 that the time was up.
+  if ((status > 128)); then
+    standing=$(where_it_stands "$1" "$2" 2>/dev/null || true)
+    while read -r line; do echo "at the limit: $line"; done <<<"$standing" >>"$2"
+  fi
+}
+
+# where_it_stands SECONDS LOG: the tests that have begun and not ended, the processes that are no older than the step,
+# what the threads of its tests wait for, and who has which pipe open: in a hang somebody waits for somebody.
+where_it_stands() {
+  local young pid
+  LC_ALL=C sed -nE 's/ with [0-9]+ test cases? (passed|failed) after / \1 after /
+    s/^[^ ]+ +Test (.*) started\.$/+\1/p; s/^[^ ]+ +Test (.*) (passed|failed) after .*/-\1/p' "$2" |
+    awk '{ open[substr($0, 2)] += /^[+]/ ? 1 : -1 }
+      END { for (name in open) if (open[name] > 0) print "not ended: " name }' | head -n 20
+  young=$(ps -eo pid=,ppid=,etimes= | awk -v most="$(($1 + 5))" '$2 != 2 && $3 <= most { print $1 }' | tail -n 40)
+  for pid in $young; do
+    ps -o pid=,ppid=,stat=,etimes=,wchan:20=,args= -p "$pid" | cut -c -150
+  done
+  for pid in $(pgrep agentdPackageTe); do ps -L -o pid=,tid=,stat=,wchan:20=,comm= -p "$pid"; done | head -n 30
+  for pid in $young; do
+    find "/proc/$pid/fd" -lname 'pipe:*' -printf "$pid has %l open as descriptor %f, %M\n" | head -n 12
+  done | head -n 80
+}
+
 # run KIND NAME COMMAND...: runs a bounded command. KIND is `tests` (Swift Testing counts) or `one` (it is one test).
 run() {
   local kind=$1 name=$2 log status=0 began=$SECONDS limit good=0 bad=0 remark=''
@@ -70,8 +105,12 @@ run() {
   limit=$((run_limit - SECONDS))
   ((limit < step_limit)) || limit=$step_limit
   printf '%s ... ' "$name"
+  : >"$log"
   if ((limit > 0)); then
-    timeout --kill-after=30 "$limit" "$@" </dev/null >"$log" 2>&1 9>&- || status=$?
+    exec 8> >(exec 9>&-; ask_when_late "$((limit > asked_before ? limit - asked_before : 1))" "$log")
+    # Appended to, because another process tells in it where the step stands.
+    timeout --kill-after=30 "$limit" "$@" </dev/null >>"$log" 2>&1 8>&- 9>&- || status=$?
+    exec 8>&-
   else
     echo "The time for the whole run, $run_limit s, was used up before." >"$log"
     status=124
@@ -104,10 +143,11 @@ detail() {
   while IFS= read -r line; do report+=("        $line"); done < <(LC_ALL=C sed -E 's/[^ -~]+/-/g' | cut -c -160)
 }
 
-# keep_failures LOG: what a failed step says of its failures, for the end of the run: what Swift Testing recorded, and its
-# last lines, which are all there is of a step that has no such tests and of one that died.
+# keep_failures LOG: what a failed step says of its failures, for the end of the run: what Swift Testing recorded, where
+# the step stood at its limit, and its last lines, which are all there is of one that has no such tests or died.
 keep_failures() {
   detail < <(
+    grep -a '^at the limit: ' "$1" | head -n "$failure_lines" || true
     grep -aE -A 2 '✘ Test .* recorded an issue' "$1" | grep -avE '(started\.|passed after .* seconds\.)$' |
       head -n "$failure_lines" || true
     tail -n 4 "$1"
@@ -171,7 +211,8 @@ make_test_user() {
   install -d -m 0700 -o "$test_user" -g "$(id -g "$test_user")" "/run/$test_user"
   user=(
     runuser -u "$test_user" -- env -i -C "$home" HOME="$home" USER="$test_user" LANG=C.UTF-8 NO_COLOR=1
-    XDG_RUNTIME_DIR="/run/$test_user" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    SWIFT_BACKTRACE="$SWIFT_BACKTRACE" XDG_RUNTIME_DIR="/run/$test_user"
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   )
   as_user bash -c 'set -e; mkdir -p ~/.config/containers; cd ~/.config/containers
     [ -e storage.conf ] || printf "[storage]\ndriver = \"overlay\"\n" >storage.conf'
@@ -262,7 +303,7 @@ verify_units() {
 export -f verify_units
 
 say "Preparing this host"
-install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd python3 openssl
+install_packages "${agentd_packages[@]}" shellcheck tzdata procps passwd systemd python3 openssl busybox
 if [[ " ${steps[*]} " =~ \ (unit|e2e|rootless|asan|quickstart)\  ]]; then
   import_base_image
   choose_podman_settings
