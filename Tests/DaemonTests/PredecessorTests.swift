@@ -30,7 +30,7 @@ struct PredecessorTests {
   func holder() async throws {
     defer { scratch.remove() }
     let path = "\(scratch.path)/pid"
-    #expect(mkfifo("\(scratch.path)/go", 0o600) == 0)
+    let gate = try makeFIFO("\(scratch.path)/go")
     #expect(mkfifo("\(scratch.path)/ready", 0o600) == 0)
     let script = "cd \"$0\"; exec 9>pid; echo $$ >&9; echo up >ready; read word <go"
     let child = try Child(
@@ -45,7 +45,7 @@ struct PredecessorTests {
       try await Predecessor(pidFile: path, worker: try sharedWorker(), log: .init(label: "agentd")).handOver()
     }
     #expect(failure?.description.contains("of a build that cannot hand over") == true)
-    try write("go\n", to: "\(scratch.path)/go")
+    #expect(write(gate.raw, "go\n", 3) == 3)
     #expect(await child.wait().succeeded)
   }
 }

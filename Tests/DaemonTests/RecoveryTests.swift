@@ -342,10 +342,7 @@ struct RecoveryTests {
     try fixture.leave(Self.one, .launching)
     // What stands for podman: named like it, and it makes its container before it ends.
     let name = "agentd-\(fixture.instance.id)-worker-\(Self.one)"
-    #expect(mkfifo("\(fixture.scratch.path)/go", 0o600) == 0)
-    // Open at both ends, so that to open it does not wait for one that has ended too early.
-    let gate = open("\(fixture.scratch.path)/go", O_RDWR | O_CLOEXEC)
-    defer { close(gate) }
+    let gate = try makeFIFO("\(fixture.scratch.path)/go")
     let script = "read word <\"$0/go\"; echo made >\"$0/made\"; exit 0"
     let orphan = try Child(
       Command(
@@ -354,7 +351,7 @@ struct RecoveryTests {
     let recovery = Loop.spawn { try? await fixture.recover() }
     await fixture.events.wait(for: "agentd.orphaned_launch_found")
     #expect(try fixture.podman.calls().isEmpty)
-    #expect(write(gate, "go\n", 3) == 3)
+    #expect(write(gate.raw, "go\n", 3) == 3)
     #expect(await orphan.wait().succeeded)
     #expect(await recovery.value?[Self.one]?.outcome == .error)
     #expect(exists("\(fixture.scratch.path)/made"))

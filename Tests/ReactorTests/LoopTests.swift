@@ -99,7 +99,7 @@ struct LoopTests {
     let scratch = Scratch()
     defer { scratch.remove() }
     let fifo = scratch.path + "/go"
-    #expect(mkfifo(fifo, 0o600) == 0)
+    let gate = try makeFIFO(fifo)
     let script = "sh -c 'read line <\(fifo); exit 7' >/dev/null 2>&1 & echo $!"
     let result = try await Command(
       executable: "/bin/sh", arguments: ["-c", script], environment: [], deadline: .seconds(60)
@@ -107,9 +107,7 @@ struct LoopTests {
     let pid = try #require(Int32(String(decoding: result.standardOutput.dropLast(), as: UTF8.self)))
     let process = try Process(pid: pid)
     #expect(!process.hasEnded)
-    let gate = open(fifo, O_WRONLY | O_CLOEXEC)
-    #expect(write(gate, "go\n", 3) == 3)
-    close(gate)
+    #expect(write(gate.raw, "go\n", 3) == 3)
     await process.wait()
     if kernelTellsExits { #expect(process.status == .exited(7)) }
     process.close()
