@@ -16,6 +16,8 @@ cd "$repository_root"
 
 all_steps=(lint unit fuzz agreement e2e rootless asan quickstart benchmarks micro schedule)
 backends=(io_uring epoll)
+# The tests that need no reactor and compute a lot. Beside the others they would take their processors.
+pure='^(CronTests|TimeTests)\.|^EngineTests\.TurnsTests/'
 test_user='agentd-test'
 fuzz_seconds=60
 open_files=8192
@@ -400,8 +402,8 @@ agree_with_others() {
 # test_units: what has no reactor once, apart from the rest: its sums would hold up what waits for the loop.
 test_units() {
   run tests 'unit, pure' env TZ=UTC0 "$(bundle "$debug")" --testing-library swift-testing \
-    --filter '^(CronTests|TimeTests)\.' --skip AgreementTests || true
-  on_both_backends unit "$debug" --skip 'EndToEndTests|^(CronTests|TimeTests)\.'
+    --filter "$pure" --skip AgreementTests || true
+  on_both_backends unit "$debug" --skip "EndToEndTests|$pure"
 }
 
 with_debug_build unit test_units
@@ -443,7 +445,7 @@ if wants asan; then
   export LSAN_OPTIONS="suppressions=$logs/leaks-of-others:print_suppressions=0"
   if run one 'address sanitizer build' swift build --build-tests "${asan[@]}"; then
     on_both_backends 'address sanitizer' "$(swift build "${asan[@]}" --show-bin-path)" \
-      --skip 'EndToEndTests|^(CronTests|TimeTests)\.'
+      --skip "EndToEndTests|$pure"
   else
     cannot 'address sanitizer' 'its build failed'
   fi

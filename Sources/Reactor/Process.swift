@@ -13,8 +13,9 @@ public final class Process {
   private var stowed: StowedFile?
   /// How long a process that has ended may stay unreaped before its status is given up. Its parent reaps it at once;
   /// whoever inherits it from a dead parent may take its time.
-  private static let reapPatience: Duration = .seconds(5)
+  public static let reapPatience: Duration = .seconds(5)
 
+  private let reapPatience: Duration
   private var needsStatus: Bool
   private var watch: Watch?
   private var reapTimer: Timer?
@@ -29,9 +30,14 @@ public final class Process {
   ///   - needsStatus: whether its end is told only when its status can be read, after its parent has reaped it.
   ///   - isStowed: whether it is held without a descriptor, where the kernel can do that: for one of which little more
   ///     than its end is to be known. All else works as well, and costs more.
+  ///   - reapPatience: how long a process that has ended may stay unreaped; a test may have less.
   /// - Throws: `SystemError`; ESRCH when there is no such process.
-  public init(pid: Int32, needsStatus: Bool = true, isStowed: Bool = false) throws(SystemError) {
+  public init(
+    pid: Int32, needsStatus: Bool = true, isStowed: Bool = false,
+    reapPatience: Duration = Process.reapPatience
+  ) throws(SystemError) {
     self.needsStatus = needsStatus
+    self.reapPatience = reapPatience
     let opened = Descriptor(owning: try SystemError.check("pidfd_open", agentd_pidfd_open(pid)))
     let raw = opened.raw
     let onReady: @Loop (Interest) -> Void = { [weak self] in self?.examine(hungUp: $0.contains(.hangup)) }
@@ -148,10 +154,16 @@ public final class Process {
     switch stowed == nil || needsStatus ? examineStatus() ?? 0 : nil {
     case 0? where needsStatus && !hungUp:
       // A zombie: the kernel tells how it ended once its parent has reaped it.
-      if reapTimer == nil { reapTimer = Timer(after: Self.reapPatience) { [weak self] in self?.finish() } }
+      if reapTimer == nil { reapTimer = Timer(after: reapPatience) { [weak self] in self?.giveUp() } }
       return
     default: break  // the status is known, is not asked for, or this kernel cannot say
     }
+    finish()
+  }
+
+  /// Looks once more: where the loop was held up, the timer may come before what tells that the process was reaped.
+  private func giveUp() {
+    examineStatus()
     finish()
   }
 

@@ -43,6 +43,44 @@ struct ProcessTests {
     #expect(await child.wait().succeeded)
   }
 
+  @Test("how a process ended is known also when the loop was held up for longer than its reaping may take")
+  @Loop
+  func lateTurn() async throws {
+    let scratch = Scratch()
+    defer { scratch.remove() }
+    let gate = try makeFIFO("\(scratch.path)/go")
+    // It stops itself, so that what it has started is not reaped when it ends.
+    let script = "cd \"$0\"; sh -c 'read -r x <go; exit 7' & echo $! >pid; kill -STOP $$; wait"
+    let parent = try Child(
+      Command(
+        executable: "/bin/sh", arguments: ["-c", script, scratch.path], environment: ["PATH=/usr/bin:/bin"],
+        deadline: .seconds(600)))
+    var pid: Int32?
+    while pid == nil {
+      await Loop.yield()
+      pid = (try? contents(of: "\(scratch.path)/pid")).flatMap {
+        $0.hasSuffix("\n") ? Int32($0.dropLast()) : nil
+      }
+    }
+    let child = try #require(pid)
+    let above = try #require(Process.parent(of: child))
+    func state() throws -> Character? {
+      try contents(of: "/proc/\(above)/stat").split(separator: ") ", maxSplits: 1).last?.first
+    }
+    while try state() != "T" { await Loop.yield() }
+    let process = try Process(pid: child, reapPatience: .milliseconds(50))
+    defer { process.close() }
+    #expect(write(gate.raw, "go\n", 3) == 3)
+    while !process.isEnding { await Loop.yield() }
+    // From here on this is one turn: the process is reaped, and the time is over.
+    #expect(kill(above, SIGCONT) == 0)
+    while kill(child, 0) == 0 { usleep(1000) }
+    usleep(100_000)
+    await process.wait()
+    if kernelTellsExits { #expect(process.status == .exited(7)) }
+    #expect(await parent.wait().succeeded)
+  }
+
   @Test("words, variables and cgroup of a process are read from the kernel, and it is found among its user's")
   @Loop
   func table() async throws {
