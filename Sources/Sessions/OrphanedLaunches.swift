@@ -9,12 +9,13 @@ internal import Reactor
 @Loop
 struct OrphanedLaunches {
   /// How long a launch may take to come to its end by itself; podman needs a tenth of a second, under load some.
-  private static let patience: Duration = .seconds(20)
+  static let patience: Duration = .seconds(20)
   /// How long the kernel may take to end one that was killed.
   private static let killPatience: Duration = .seconds(5)
 
   let host: SessionHost
   let log: Logger
+  let patience: Duration
 
   /// Returns when none runs any more. All are waited for at once.
   func end() async {
@@ -33,12 +34,12 @@ struct OrphanedLaunches {
     defer { process.close() }
     guard Process.arguments(of: pid) == arguments else { return }
     log.info("agentd.orphaned_launch_found", metadata: ["pid": .stringConvertible(pid)])
-    if await hasEnded(process, within: Self.patience) { return }
+    if await hasEnded(process, within: patience) { return }
     log.warning(
       "agentd.orphaned_launch_killed",
       metadata: [
         "pid": .stringConvertible(pid),
-        "reason": "It did not end within \(Self.patience.components.seconds) s.",
+        "reason": "It did not end within \(patience.components.seconds) s.",
       ])
     try? process.signal(SIGKILL)
     _ = await hasEnded(process, within: Self.killPatience)

@@ -30,6 +30,7 @@ public struct RecoveredSession: Sendable {
 public struct Recovery {
   let host: SessionHost
   let log: Logger
+  let launchPatience: Duration
 
   /// What is known of one session before anything was decided.
   private struct Trace {
@@ -41,15 +42,17 @@ public struct Recovery {
   /// - Parameters:
   ///   - host: the daemon's resources.
   ///   - log: receives `agentd.session_recovered` and what was removed.
-  public init(host: SessionHost, log: Logger) {
+  ///   - launchPatience: how long a launch that was left behind may take to end by itself; a test may have more.
+  public init(host: SessionHost, log: Logger, launchPatience: Duration? = nil) {
     self.host = host
     self.log = log
+    self.launchPatience = launchPatience ?? OrphanedLaunches.patience
   }
 
   /// Decides about each session, holds those that live, and removes what belongs to none.
   public func run() async throws(RecoveryFailure) -> [RecoveredSession] {
     // Before podman is asked: what they are about to make would be missed.
-    await OrphanedLaunches(host: host, log: log).end()
+    await OrphanedLaunches(host: host, log: log, patience: launchPatience).end()
     var traces = try await readDirectories()
     let containers = try await listContainers()
     // podman knows a container whose making it has finished, and has it run.

@@ -105,9 +105,10 @@ struct RecoveryTests {
     }
 
     /// Recovers, and runs what was found to its end.
-    func recover() async throws -> [String: Conclusion] {
+    func recover(launchPatience: Duration? = nil) async throws -> [String: Conclusion] {
+      let recovery = Recovery(host: host, log: host.log, launchPatience: launchPatience)
       var conclusions: [String: Conclusion] = [:]
-      for found in try await Recovery(host: host, log: host.log).run() {
+      for found in try await recovery.run() {
         conclusions[found.session.id.description] = await withCheckedContinuation { ended in
           found.session.run { ended.resume(returning: $0) }
         }
@@ -347,8 +348,8 @@ struct RecoveryTests {
     let orphan = try Child(
       Command(
         executable: "/bin/sh", arguments: ["-c", script, fixture.scratch.path, "run", "--name", name],
-        environment: [], deadline: .seconds(60)))
-    let recovery = Loop.spawn { try? await fixture.recover() }
+        environment: [], deadline: .seconds(3600)))
+    let recovery = Loop.spawn { try? await fixture.recover(launchPatience: .seconds(3600)) }
     await fixture.events.wait(for: "agentd.orphaned_launch_found")
     #expect(try fixture.podman.calls().isEmpty)
     #expect(write(gate.raw, "go\n", 3) == 3)
