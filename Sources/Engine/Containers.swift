@@ -97,8 +97,9 @@ public final class Containers {
     guard let permit = await gate.permit(in: lane, unless: withdrawal) else { throw .withdrawn }
     let result: CommandResult
     do throws(EngineError) {
+      // What it prints is the container's id, which nobody needs: it goes by its name.
       result = try await run(
-        podman.run(launch()), permit, deadline: deadlines.launch, unless: withdrawal)
+        podman.run(launch()), permit, deadline: deadlines.launch, hasOutput: false, unless: withdrawal)
     } catch {
       throw .notStarted(error.description)
     }
@@ -181,11 +182,12 @@ public final class Containers {
   /// its place, so that there are never more of them than the gate says; who waits for it goes on.
   private func run(
     _ arguments: [String], _ permit: Gate.Permit, deadline: Duration, captureLimit: Int = 1 << 20,
-    unless withdrawal: Withdrawal? = nil
+    hasOutput: Bool = true, unless withdrawal: Withdrawal? = nil
   ) async throws(EngineError) -> CommandResult {
     let child: Child
     do throws(EngineError) {
-      child = try start(arguments, deadline: deadline, captureLimit: captureLimit)
+      child = try start(
+        arguments, deadline: deadline, captureLimit: captureLimit, hasOutput: hasOutput)
     } catch {
       permit.giveBack()
       throw error
@@ -218,13 +220,14 @@ public final class Containers {
   }
 
   private func start(
-    _ arguments: [String], deadline: Duration, captureLimit: Int
+    _ arguments: [String], deadline: Duration, captureLimit: Int, hasOutput: Bool = true
   ) throws(EngineError) -> Child {
+    var command = Command(
+      executable: podman.executable, arguments: arguments, environment: environment, deadline: deadline,
+      captureLimit: captureLimit)
+    command.hasOutput = hasOutput
     do throws(SystemError) {
-      return try Child(
-        Command(
-          executable: podman.executable, arguments: arguments, environment: environment, deadline: deadline,
-          captureLimit: captureLimit))
+      return try Child(command)
     } catch {
       throw EngineError(description: "podman could not be started (\(error))")
     }

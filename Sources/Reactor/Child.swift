@@ -16,6 +16,8 @@ public struct Command: Sendable {
   public var deadline: Duration
   /// How many bytes are kept of the beginning of stdout and of the end of stderr. All else is read and dropped.
   public var captureLimit: Int
+  /// Whether its stdout is of interest; else that is /dev/null.
+  public var hasOutput = true
   /// The largest file, in bytes, that it and its children may write (RLIMIT_FSIZE); nil for what the daemon may.
   public var fileSizeLimit: UInt64?
   /// How long the kernel may take to end it once it was killed. A process that waits for a device or a file system that
@@ -60,7 +62,7 @@ public final class Child {
   private var pidfd: Descriptor?
   private var exitWatch: Watch?
   private var deadline: Timer?
-  private let output: Capture
+  private let output: Capture?
   private let errorOutput: Capture
   private var status: ExitStatus?
   private var timedOut = false
@@ -75,12 +77,12 @@ public final class Child {
   ///
   /// - Throws: `SystemError` when it cannot be started; nothing is left behind then.
   public init(_ command: Command) throws(SystemError) {
-    let output = try Capture(.beginning, limit: command.captureLimit)
+    let output = command.hasOutput ? try Capture(.beginning, limit: command.captureLimit) : nil
     let errorOutput: Capture
     do throws(SystemError) {
       errorOutput = try Capture(.end, limit: command.captureLimit)
     } catch {
-      output.close()
+      output?.close()
       throw error
     }
     self.output = output
@@ -91,14 +93,14 @@ public final class Child {
     do throws(SystemError) {
       pidfd = try Self.spawn(command, output: output, errorOutput: errorOutput, pid: &pid)
     } catch {
-      output.close()
+      output?.close()
       errorOutput.close()
       throw error
     }
     self.pid = pid
     let raw = pidfd.raw
     self.pidfd = consume pidfd
-    output.closeChildEnd()
+    output?.closeChildEnd()
     errorOutput.closeChildEnd()
     do throws(SystemError) {
       // It was started a moment ago: what it starts later has the limit too, and it has written nothing yet.
@@ -111,7 +113,7 @@ public final class Child {
       // It runs and nothing would tell of its end. Killed, it ends at once, so this wait is short.
       _ = Glibc.kill(-pid, SIGKILL)
       while waitpid(pid, nil, 0) < 0, errno == EINTR {}
-      output.close()
+      output?.close()
       errorOutput.close()
       throw error
     }
@@ -119,28 +121,30 @@ public final class Child {
   }
 
   private static func spawn(
-    _ command: Command, output: Capture, errorOutput: Capture, pid: inout Int32
+    _ command: Command, output: Capture?, errorOutput: Capture, pid: inout Int32
   ) throws(SystemError) -> Descriptor {
-    let descriptors = [-1, output.childEnd, errorOutput.childEnd]
-    var arguments: [UnsafeMutablePointer<CChar>?] = [strdup(command.executable)]
-    arguments += command.arguments.map { strdup($0) }
-    arguments.append(nil)
-    var environment: [UnsafeMutablePointer<CChar>?] = command.environment.map { strdup($0) }
-    environment.append(nil)
-    defer {
-      for pointer in arguments + environment { free(pointer) }
-    }
+    let words = CStrings([command.executable] + command.arguments)
+    if variables.strings != command.environment { variables = CStrings(command.environment) }
     var pidfd: Int32 = -1
-    let result = agentd_spawn(command.executable, arguments, environment, descriptors, &pid, &pidfd)
+    let result = withUnsafeTemporaryAllocation(of: Int32.self, capacity: 3) { descriptors in
+      descriptors[0] = -1
+      descriptors[1] = output?.childEnd ?? -1
+      descriptors[2] = errorOutput.childEnd
+      return agentd_spawn(
+        command.executable, words.pointers, variables.pointers, descriptors.baseAddress, &pid, &pidfd)
+    }
     try SystemError.check("start \(command.executable)", result)
     return Descriptor(owning: pidfd)
   }
+
+  /// The environment of the last child: most have the same, by which it is known at a glance.
+  private static var variables = CStrings([])
 
   /// How it ended, as soon as it has. One that was killed is waited for no longer than the command says.
   public func wait() async -> CommandResult {
     await given.wait()
     return CommandResult(
-      status: status ?? .signaled(SIGKILL), standardOutput: output.bytes, standardError: errorOutput.bytes,
+      status: status ?? .signaled(SIGKILL), standardOutput: output?.bytes ?? [], standardError: errorOutput.bytes,
       timedOut: timedOut, isStuck: status == nil)
   }
 
@@ -181,7 +185,7 @@ public final class Child {
     pidfd = nil
     // All that the child itself wrote is in the pipes by now. Another holder of their other ends, if it left one
     // behind, is not waited for.
-    output.close()
+    output?.close()
     errorOutput.close()
     given.open()
     ended.open()
@@ -193,6 +197,35 @@ extension Command {
   @Loop
   public func run() async throws(SystemError) -> CommandResult {
     try await Child(self).wait()
+  }
+}
+
+/// Strings as a C program has them: all of them in one piece of memory, and a list of where each begins that ends with nil.
+private final class CStrings {
+  let strings: [String]
+  let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+  private let bytes: UnsafeMutablePointer<CChar>
+
+  init(_ strings: [String]) {
+    self.strings = strings
+    pointers = .allocate(capacity: strings.count + 1)
+    bytes = .allocate(capacity: strings.reduce(0) { $0 + $1.utf8.count + 1 })
+    var next = bytes
+    for (index, string) in strings.enumerated() {
+      pointers[index] = next
+      for byte in string.utf8 {
+        next.pointee = CChar(bitPattern: byte)
+        next += 1
+      }
+      next.pointee = 0
+      next += 1
+    }
+    pointers[strings.count] = nil
+  }
+
+  deinit {
+    pointers.deallocate()
+    bytes.deallocate()
   }
 }
 

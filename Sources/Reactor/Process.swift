@@ -27,19 +27,24 @@ public final class Process {
 
   /// - Parameters:
   ///   - pid: a process that exists now. The caller makes sure that the number still means the process it thinks of.
+  ///   - parent: who its parent has to be. What has another one is not the process that was thought of: ESRCH.
   ///   - needsStatus: whether its end is told only when its status can be read, after its parent has reaped it.
   ///   - isStowed: whether it is held without a descriptor, where the kernel can do that: for one of which little more
   ///     than its end is to be known. All else works as well, and costs more.
   ///   - reapPatience: how long a process that has ended may stay unreaped; a test may have less.
   /// - Throws: `SystemError`; ESRCH when there is no such process.
   public init(
-    pid: Int32, needsStatus: Bool = true, isStowed: Bool = false,
+    pid: Int32, childOf parent: Int32? = nil, needsStatus: Bool = true, isStowed: Bool = false,
     reapPatience: Duration = Process.reapPatience
   ) throws(SystemError) {
     self.needsStatus = needsStatus
     self.reapPatience = reapPatience
     let opened = Descriptor(owning: try SystemError.check("pidfd_open", agentd_pidfd_open(pid)))
     let raw = opened.raw
+    // Held first and asked then, so that who was asked is who is held.
+    if let parent, Self.parent(of: pid, heldBy: raw) != parent {
+      throw SystemError("pidfd_open", .noSuchProcess)
+    }
     let onReady: @Loop (Interest) -> Void = { [weak self] in self?.examine(hungUp: $0.contains(.hangup)) }
     if isStowed, let file = StowedFile(raw) {
       stowed = file
@@ -55,7 +60,11 @@ public final class Process {
     let opened = agentd_pidfd_open(pid)
     guard opened >= 0 else { return parentByStat(of: pid) }
     let pidfd = Descriptor(owning: opened)
-    let parent = agentd_pidfd_parent(pidfd.raw)
+    return parent(of: pid, heldBy: pidfd.raw)
+  }
+
+  private nonisolated static func parent(of pid: Int32, heldBy pidfd: Int32) -> Int32? {
+    let parent = agentd_pidfd_parent(pidfd)
     return parent >= 0 ? parent : parentByStat(of: pid)
   }
 

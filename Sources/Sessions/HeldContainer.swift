@@ -24,9 +24,9 @@ struct HeldContainer {
       self.conmon = nil
       return
     }
-    self.conmon = try Self.hold(conmon, needsStatus: false) { true }
+    self.conmon = try Self.hold(conmon, needsStatus: false)
     do throws(SystemError) {
-      process = try Self.hold(pid) { Process.parent(of: pid) == conmon }
+      process = try Self.hold(pid, childOf: conmon)
     } catch {
       self.conmon?.close()
       throw error
@@ -60,12 +60,12 @@ struct HeldContainer {
   /// Holds first and confirms then, so that what was confirmed is what is held. nil when there is no such process, or
   /// it is another one.
   private static func hold(
-    _ pid: Int32, needsStatus: Bool = true, _ isMeant: () -> Bool
+    _ pid: Int32, childOf parent: Int32? = nil, needsStatus: Bool = true, _ isMeant: () -> Bool = { true }
   ) throws(SystemError) -> Process? {
     let process: Process
     do throws(SystemError) {
       // Of ten thousand sessions that wait for their ends none needs a descriptor: see `StowedFile`.
-      process = try Process(pid: pid, needsStatus: needsStatus, isStowed: true)
+      process = try Process(pid: pid, childOf: parent, needsStatus: needsStatus, isStowed: true)
     } catch {
       guard error.errno != .noSuchProcess else { return nil }
       throw error
