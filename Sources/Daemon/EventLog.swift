@@ -86,7 +86,9 @@ public struct EventLog: LogHandler {
           : Self.json(time: time, level: .warning, label: label, name: name, facts: facts)
         Self.output.post(Array((note + "\n").utf8))
       }
-      Self.output.post(Array((line + "\n").utf8))
+      let bytes = Array((line + "\n").utf8)
+      // What tells of trouble is written at once: it may be the last that this process says.
+      if level < .warning { Self.output.gather(bytes) } else { Self.output.post(bytes) }
     }
   }
 

@@ -244,6 +244,7 @@ public final class Service {
     log.warning(
       "agentd.daemon_stopped", metadata: ["reason": "a second signal: sessions were left as they are"])
     instance?.resign()
+    EventLog.output.flush()
     // Not exit(3): nothing that would run on the way out may wait for anything.
     _exit(128 + signal)
   }

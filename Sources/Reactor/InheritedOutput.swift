@@ -21,6 +21,7 @@ public final class InheritedOutput {
   public private(set) var failure: SystemError?
   private var drained: [CheckedContinuation<Void, Never>] = []
   private var droppedBytes = 0
+  private var isGathering = false
 
   /// - Parameters:
   ///   - fd: stays open for as long as this object is used, and is never closed by it.
@@ -34,12 +35,29 @@ public final class InheritedOutput {
 
   /// Writes what can be written, keeps the rest up to the limit, drops what is beyond it.
   public func post(_ bytes: [UInt8]) {
+    if keep(bytes) { flush() }
+  }
+
+  /// The same, but together with what else comes before the loop waits again: two system calls for all of it.
+  public func gather(_ bytes: [UInt8]) {
+    guard keep(bytes) else { return }
+    if buffer.count >= Self.chunk { return flush() }
+    // What waits for its reader is written when that reads.
+    guard watch == nil, !isGathering else { return }
+    isGathering = true
+    Loop.beforeWait {
+      self.isGathering = false
+      self.flush()
+    }
+  }
+
+  private func keep(_ bytes: [UInt8]) -> Bool {
     guard buffer.count + bytes.count <= limit else {
       droppedBytes += bytes.count
-      return
+      return false
     }
     buffer += bytes
-    flush()
+    return true
   }
 
   /// How many bytes given to `post` were dropped, once there is room again to say so; counts anew from then on.
@@ -62,6 +80,7 @@ public final class InheritedOutput {
 
   /// Returns when everything has been taken, or after `patience`.
   public func finish(within patience: Duration) async {
+    flush()
     guard !buffer.isEmpty else { return }
     let timer = Timer(after: patience) { self.release() }
     await drain()
@@ -75,7 +94,9 @@ public final class InheritedOutput {
     }
   }
 
-  private func flush() {
+  /// Writes what can be written now.
+  public func flush() {
+    guard !buffer.isEmpty else { return }
     var offset = 0
     while offset < buffer.count, failure == nil, isWritable() {
       let count = buffer[offset...].withUnsafeBytes {

@@ -55,6 +55,10 @@ public actor Loop {
     await withCheckedContinuation { executor.resumeNextTurn($0) }
   }
 
+  /// Runs `body` once all that is ready has had its turn, before the loop waits for the kernel: for what is cheaper to do
+  /// once than many times.
+  static func beforeWait(_ body: @escaping @Loop () -> Void) { executor.beforeWait(body) }
+
   /// Runs `body` on the loop: now when this is its thread already, soon otherwise.
   public nonisolated static func perform(_ body: @escaping @Sendable @Loop () -> Void) {
     if executor.isOnLoop {

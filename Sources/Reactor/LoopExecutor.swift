@@ -25,6 +25,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private var readyJobs: [UnownedJob] = []
   private var runningJobs: [UnownedJob] = []
   private var yielded: [CheckedContinuation<Void, Never>] = []
+  private var deferred: [@Loop () -> Void] = []
   private var backend: (any Backend)?
   private var registrations: [Registration] = []
   private var freeSlots: [Int] = []
@@ -149,6 +150,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     while true {
       takeForeignJobs()
       runReadyJobs()
+      runDeferred()
       if stopped { break }
       Loop.assumeIsolated { timers.arm() }
       // From `sleep` on, and not before, who hands in a job writes to the eventfd.
@@ -158,6 +160,18 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       resumeYielded()
     }
     backend.remove(.descriptor(wakeDescriptor.raw), token: Self.wakeToken)
+  }
+
+  func beforeWait(_ body: @escaping @Loop () -> Void) {
+    checkIsolated()
+    deferred.append(body)
+  }
+
+  private func runDeferred() {
+    guard !deferred.isEmpty else { return }
+    let bodies = deferred
+    deferred.removeAll(keepingCapacity: true)
+    Loop.assumeIsolated { for body in bodies { body() } }
   }
 
   func resumeNextTurn(_ continuation: CheckedContinuation<Void, Never>) {

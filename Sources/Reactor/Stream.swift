@@ -105,6 +105,8 @@ public final class Stream {
   /// - Returns: whether the pipe holds so many.
   public func reserve(_ bytes: Int) -> Bool {
     guard let raw = fd?.raw else { return false }
+    // No pipe holds less than a page, pipe(7), so there is nothing to ask for.
+    if bytes <= Int(PIPE_BUF) { return true }
     return agentd_pipe_reserve(raw, UInt32(clamping: bytes)) >= 0
   }
 

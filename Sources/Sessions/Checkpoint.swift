@@ -20,7 +20,7 @@ public enum Checkpoint: String, Sendable, CaseIterable {
   case dequeued
   /// What it is to clone was fetched and lies ready for it; where there is no mirror, only the image was found.
   case fetched
-  /// The facts say that podman may have been started, and it was not.
+  /// podman is about to be asked for its container.
   case launching
   /// podman was started and has not returned.
   case midLaunch = "mid-launch"

@@ -21,14 +21,22 @@ struct Facts: Sendable, Equatable {
   enum Step: String, Codable, Sendable, CaseIterable {
     /// It waits for its turn: the next daemon lets it go on waiting.
     case queued
-    /// Nothing was started: podman looks for its image at most.
+    /// podman may have been asked for its container, which has no envelope.
     case prepared
-    /// podman may have been started.
-    case launching
     /// The envelope may have been written.
     case released
     /// The container has ended, or will never be: `ending` says how.
     case ended
+
+    /// Builds before this one wrote `launching` for what is `prepared`, too.
+    init(from decoder: any Decoder) throws {
+      let word = try decoder.singleValueContainer().decode(String.self)
+      guard let step = Self(rawValue: word == "launching" ? "prepared" : word) else {
+        throw DecodingError.dataCorrupted(
+          .init(codingPath: decoder.codingPath, debugDescription: "no step is called \(word)"))
+      }
+      self = step
+    }
   }
 
   /// Why the daemon had begun to end the session.
@@ -159,6 +167,12 @@ struct Facts: Sendable, Equatable {
     } catch {
       throw Unreadable(reason: "it lacks something")
     }
+  }
+
+  /// Whether a file's content is that of facts whose making was finished: both lines are there. Of a file that was never
+  /// finished no session was accepted.
+  static func isMade(_ bytes: [UInt8]) -> Bool {
+    bytes.firstIndex(of: newline).map { bytes[($0 + 1)...].contains(newline) } ?? false
   }
 
   /// How many bytes of a file's content are whole lines.

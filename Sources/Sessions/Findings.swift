@@ -65,8 +65,9 @@ enum Decision: Sendable, Equatable {
     switch findings.step {
     case .ended: self = findings.ending.map { .finished($0) } ?? .interrupted(reason: Self.unknown)
     case .queued: self = findings.requestedEnd == nil ? .queued : .interrupted(reason: Self.stopped)
-    case .prepared: self = .interrupted(reason: Self.notStarted)
-    case .launching: self = .interrupted(reason: Ending.unreleased)
+    case .prepared:
+      let isStarted = findings.container != .absent
+      self = .interrupted(reason: isStarted ? Ending.unreleased : Self.notStarted)
     case .released: self = Self.afterRelease(findings)
     case nil: self = Self.withoutFacts(findings)
     }

@@ -58,7 +58,9 @@ public struct PrivateDirectory: Sendable {
     try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
     let report = open(reportPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     _ = Descriptor(owning: try check("open \(reportPath)", report))
-    try replace(facts)
+    let file = open(factsPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    // Until the last newline is there the file counts as none: see `Facts.init(parsing:)`.
+    try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)
   }
 
   /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
@@ -75,19 +77,23 @@ public struct PrivateDirectory: Sendable {
   /// sessions.
   ///
   /// Safe to repeat when it has thrown.
-  func write(_ facts: Facts) throws(SystemError) {
+  ///
+  /// - Parameter isWhole: whether the one who calls knows that the file ends with a whole line; else that is looked at first.
+  func write(_ facts: Facts, isWhole: Bool = false) throws(SystemError) {
     // Of what only a record tells there are no facts, or none that can be read.
-    guard facts.profile != nil, try append(facts.progressLine()) else { return try replace(facts) }
+    guard facts.profile != nil, try append(facts.progressLine(), isWhole: isWhole) else {
+      return try replace(facts)
+    }
   }
 
   /// Appends a line. It counts from the moment that its newline, its last byte, is there.
   ///
   /// - Returns: whether there is a file that it could be appended to.
-  private func append(_ line: [UInt8]) throws(SystemError) -> Bool {
+  private func append(_ line: [UInt8], isWhole: Bool) throws(SystemError) -> Bool {
     let raw = open(factsPath, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
     guard raw >= 0 || errno != ENOENT else { return false }
     let file = Descriptor(owning: try check("open \(factsPath)", raw))
-    let length = try cutToWholeLines(file)
+    let length = isWhole ? Int(lseek(file.raw, 0, SEEK_END)) : try cutToWholeLines(file)
     guard length > 0 else { return false }
     guard length + line.count <= Facts.sizeLimit else {
       throw SystemError("write \(factsPath)", .fileTooLarge)
@@ -150,14 +156,15 @@ public struct PrivateDirectory: Sendable {
     }
   }
 
-  /// The facts as they stand; nil when there are none.
+  /// The facts as they stand; nil when there are none, or a daemon was killed while it made them.
   func facts() throws(Facts.Unreadable) -> Facts? {
     let raw = open(factsPath, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard raw >= 0 else {
       guard errno != ENOENT else { return nil }
       throw Facts.Unreadable(reason: "\(Errno(rawValue: errno))")
     }
-    return try Facts(parsing: content(of: Descriptor(owning: raw)))
+    let bytes = try content(of: Descriptor(owning: raw))
+    return Facts.isMade(bytes) ? try Facts(parsing: bytes) : nil
   }
 
   private func content(of file: borrowing Descriptor) throws(Facts.Unreadable) -> [UInt8] {
@@ -205,6 +212,13 @@ public struct PrivateDirectory: Sendable {
       guard errno != ENOENT else { continue }
       throw SystemError("unlink \(path)", Errno(rawValue: errno))
     }
+  }
+
+  /// Removes what `empty` has left, of a session whose record holds its outcome: nobody needs its facts any more.
+  func removeEmptied() throws(SystemError) {
+    unlink(factsPath)
+    // There is something else in it: `remove` looks what.
+    if rmdir(path) != 0 { try remove() }
   }
 
   /// Removes the directory and the files in it, the facts last. One that has gone is removed already.

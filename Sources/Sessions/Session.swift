@@ -55,10 +55,14 @@ public final class Session {
   var isLaunched: Bool
   /// When its container ended; nil for now.
   var endTime: Timestamp?
+  /// Whether the file of its facts is known to end with a whole line.
+  private var hasWholeFacts: Bool
   /// Whether the envelope has been written, all of it.
   var isWritten = false
   /// Whether the container has shown that it reads its envelope.
   var holdsEnvelope = false
+  /// How far its setup came, as it was last seen; nil before anybody looked.
+  var report: SetupReport?
   /// Whether its container was seen to have ended.
   var isOver = false
   /// Whether its record is known to be on the disk as it was made.
@@ -139,6 +143,8 @@ public final class Session {
     self.facts = facts
     self.beginning = beginning
     pending = invocation.map { .invocation($0) }
+    // Facts that an earlier daemon wrote may have been cut.
+    hasWholeFacts = host.isRuntimeInMemory && invocation != nil
     // What an earlier daemon did is not believed to have been all, so that its sessions have their containers removed.
     switch beginning {
     case .queued, .prepared: isLaunched = false
@@ -332,9 +338,13 @@ public final class Session {
   /// Puts the facts, and that it takes this step, where the next daemon finds them.
   func keep(_ step: Facts.Step) async throws(SystemError) {
     facts.step = step
+    // What was written on the loop is known to have been written whole: nothing else writes between.
+    let isWhole = hasWholeFacts
+    hasWholeFacts = false
     try await host.onRuntimeDirectory { [directory, facts] () throws(SystemError) in
-      try directory.write(facts)
+      try directory.write(facts, isWhole: isWhole)
     }
+    hasWholeFacts = host.isRuntimeInMemory
   }
 
   /// Goes on to the next step, and notes when.

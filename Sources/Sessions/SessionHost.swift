@@ -41,7 +41,8 @@ public final class SessionHost {
   let sealCommand: [String]
   /// Receives the events of sessions.
   let log: Logger
-  private let isRuntimeInMemory: Bool
+  /// Whether the runtime directory is in memory, as it should be.
+  let isRuntimeInMemory: Bool
 
   /// All of them.
   public init(

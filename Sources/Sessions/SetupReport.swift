@@ -26,23 +26,45 @@ public struct SetupReport: Sendable, Equatable {
 
   /// Reads the file as it stands; a line that is still being written, or that is not one of ours, is ignored.
   public init(parsing bytes: some Collection<UInt8>) {
-    let newline = UInt8(ascii: "\n")
-    guard let end = bytes.indices.reversed().first(where: { bytes[$0] == newline }) else { return }
-    for line in bytes[..<end].split(separator: newline) {
-      let text = String(decoding: line, as: UTF8.self)
-      switch text {
-      case "clone": phase = max(phase, .clone)
-      case "command": phase = .command
-      case "unreleased": isUnreleased = true
-      case "mirror": isMirrorBroken = true
-      default:
-        guard text.hasPrefix("commit ") else { continue }
-        let name = text.dropFirst("commit ".count)
-        // SHA-1 or SHA-256.
-        if name.utf8.count == 40 || name.utf8.count == 64, name.allSatisfy(\.isHexDigit) {
-          commit = String(name)
-        }
+    var line: [UInt8] = []
+    line.reserveCapacity(Self.longestLine + 1)
+    for byte in bytes {
+      if byte == UInt8(ascii: "\n") {
+        take(line)
+        line.removeAll(keepingCapacity: true)
+      } else if line.count <= Self.longestLine {
+        line.append(byte)
       }
+    }
+  }
+
+  private static let commitWord = Array("commit ".utf8)
+  /// A commit's name is one of SHA-1 or of SHA-256, in hex.
+  private static let commitLengths = [40, 64]
+  private static let longestLine = commitWord.count + 64
+
+  private mutating func take(_ line: [UInt8]) {
+    if line.elementsEqual("clone".utf8) {
+      phase = max(phase, .clone)
+    } else if line.elementsEqual("command".utf8) {
+      phase = .command
+    } else if line.elementsEqual("unreleased".utf8) {
+      isUnreleased = true
+    } else if line.elementsEqual("mirror".utf8) {
+      isMirrorBroken = true
+    } else if line.starts(with: Self.commitWord) {
+      let name = line[Self.commitWord.count...]
+      guard Self.commitLengths.contains(name.count), name.allSatisfy(Self.isHexDigit) else { return }
+      commit = String(decoding: name, as: UTF8.self)
+    }
+  }
+
+  private static func isHexDigit(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+      UInt8(ascii: "A")...UInt8(ascii: "F"):
+      true
+    default: false
     }
   }
 }

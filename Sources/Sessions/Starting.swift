@@ -107,11 +107,6 @@ extension Session {
   /// Brings a prepared session to a container that is watched and may be released.
   @inline(never) private func start(_ parts: Parts) async throws(Interruption) -> HeldContainer {
     guard !stopRequested else { throw .stopped }
-    do throws(SystemError) {
-      try await keep(.launching)
-    } catch {
-      throw .failed(Self.unkept(error, "its container was not started"))
-    }
     Checkpoint.launching.pass()
     // While podman works: only the release has to wait for it.
     let synchronized = Loop.spawn { await self.synchronizeRecord() }

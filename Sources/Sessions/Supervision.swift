@@ -106,7 +106,10 @@ extension Session {
 
   /// The report is a small file that was just written: its page is in memory, so reading it waits for no disk.
   func readReport(writtenAt time: Timestamp? = nil) {
+    // The command is the last that it tells of.
+    guard report?.phase != .command else { return }
     let report = directory.report()
+    self.report = report
     if let commit = report.commit { metadata.commit = commit }
     if report.phase > .preparing, !holdsEnvelope {
       holdsEnvelope = true
@@ -147,8 +150,7 @@ extension Session {
       var wasCut = false
       if case .released = beginning { wasCut = facts.isPartlyReleased == true }
       return Ending(
-        code: code, report: directory.report(), wasCut: wasCut, wasStopped: wasStopped,
-        image: metadata.image)
+        code: code, report: report, wasCut: wasCut, wasStopped: wasStopped, image: metadata.image)
     }
   }
 

@@ -40,7 +40,7 @@ extension Session {
       if let problem = await publish(departure.conclusion) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
-      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.remove() }
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeEmptied() }
     } catch {
       fail("teardown", "\(error)")
     }

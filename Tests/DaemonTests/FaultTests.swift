@@ -298,7 +298,7 @@ private struct SmallDisk {
   disk.empty()
 
   // How long the facts are when each step comes to be added.
-  let verbs = ["image", "started", "end"]
+  let verbs = ["started", "end"]
   for verb in verbs {
     try fixture.on(verb, "cat \"$here\"/run/*/*/facts.jsonl >\"$here/facts_\(verb)\"")
   }
@@ -311,9 +311,7 @@ private struct SmallDisk {
     return "https://example.org/a\(String(repeating: "a", count: page - (length + 40) % page)).git"
   }
 
-  for (verb, reason) in [
-    ("image", "so its container was not started"), ("started", "so it was not released"),
-  ] {
+  for (verb, reason) in [("started", "so it was not released")] {
     let repository = try repository(at: verb)
     // What stands for podman has written its numbers when the disk is filled.
     try fixture.on(verb, disk.filling)

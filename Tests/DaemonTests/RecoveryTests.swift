@@ -126,7 +126,7 @@ struct RecoveryTests {
     let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .prepared)
-    try fixture.leave(Self.two, .launching)
+    try fixture.leave(Self.two, .prepared)
     try fixture.leaveContainers([(Self.two, "created", 0, false)])
     let ends = try await fixture.recover()
     #expect(ends.mapValues(\.outcome) == [Self.one: .error, Self.two: .error])
@@ -262,7 +262,7 @@ struct RecoveryTests {
     // Its facts are there and cannot be read.
     let directory = PrivateDirectory(path: fixture.directory(Self.three))
     #expect(mkdir(directory.path, 0o700) == 0)
-    try write("{", to: "\(directory.path)/facts.jsonl")
+    try write("{\n{\n", to: "\(directory.path)/facts.jsonl")
     try fixture.leaveContainers([(Self.one, "exited", 4, true), (Self.two, "exited", 0, false)])
     let ends = try await fixture.recover()
     #expect(ends.mapValues(\.outcome) == [Self.one: .nothingReady, Self.two: .error, Self.three: .error])
@@ -340,7 +340,7 @@ struct RecoveryTests {
   func orphanedLaunch() async throws {
     let fixture = try Fixture()
     defer { fixture.clear() }
-    try fixture.leave(Self.one, .launching)
+    try fixture.leave(Self.one, .prepared)
     // What stands for podman: named like it, and it makes its container before it ends.
     let name = "agentd-\(fixture.instance.id)-worker-\(Self.one)"
     let gate = try makeFIFO("\(fixture.scratch.path)/go")

@@ -41,11 +41,9 @@ struct DecisionTests {
         step: .queued, requestedEnd: .stop, container: container, report: silent,
         decision: .interrupted(reason: Decision.stopped)),
       Row(
-        step: .prepared, container: container, report: silent,
-        decision: .interrupted(reason: Decision.notStarted)),
-      Row(
-        step: .launching, container: container, report: silent, unread: 9,
-        decision: .interrupted(reason: Ending.unreleased)),
+        step: .prepared, container: container, report: silent, unread: 9,
+        decision: .interrupted(
+          reason: container == .absent ? Decision.notStarted : Ending.unreleased)),
     ]
   }
 

@@ -49,7 +49,7 @@ struct FactsTests {
     for step in Facts.Step.allCases {
       facts.step = step
       facts.metadata.beginPhase("\(step)", at: Timestamp(secondsSinceEpoch: 1_795_000_002))
-      if step == .launching { facts.metadata.imageDigest = "sha256:00ff" }
+      if step == .prepared { facts.metadata.imageDigest = "sha256:00ff" }
       if step == .released {
         facts.deadlineNanoseconds = 97
         facts.isPartlyReleased = true
@@ -86,7 +86,7 @@ struct FactsTests {
     try directory.write(first)
     let before = try contents(of: path)
     var second = first
-    second.step = .launching
+    second.step = .released
     try directory.write(second)
     let after = try contents(of: path)
     var third = second
@@ -115,7 +115,7 @@ struct FactsTests {
       try directory.write(first)
       let before = try contents(of: tests.path)
       var second = first
-      second.step = .launching
+      second.step = .released
       let line = second.progressLine().count
       signal(SIGXFSZ, SIG_IGN)
       for room in 0..<line {
@@ -141,7 +141,7 @@ struct FactsTests {
     try directory.write(facts)
     #expect(try contents(of: path).utf8.count == Facts.sizeLimit)
     var next = facts
-    next.step = .launching
+    next.step = .released
     let error = #expect(throws: SystemError.self) { try directory.write(next) }
     #expect(error?.errno == .fileTooLarge)
     #expect(try directory.facts() == facts)
@@ -153,7 +153,7 @@ struct FactsTests {
     var facts = try facts()
     try directory.create(facts)
     #expect(unlink(path) == 0)
-    facts.step = .launching
+    facts.step = .released
     try directory.write(facts)
     #expect(try directory.facts() == facts)
     try directory.remove()
@@ -210,6 +210,21 @@ struct FactsTests {
     for facts in expected { #expect(!facts.precedes(facts)) }
   }
 
+  @Test("whose making was cut anywhere are none, and those of a build that told of launches are read")
+  func cutMaking() throws {
+    defer { scratch.remove() }
+    let facts = try facts()
+    try directory.create(facts)
+    #expect(try directory.facts() == facts)
+    let whole = try contents(of: path)
+    for length in 0..<whole.utf8.count {
+      try write(String(whole.prefix(length)), to: path)
+      #expect(try directory.facts() == nil)
+    }
+    try write(whole.replacing("\"prepared\"", with: "\"launching\""), to: path)
+    #expect(try directory.facts() == facts)
+  }
+
   @Test("name credentials and never hold their values")
   func secrets() throws {
     defer { scratch.remove() }
@@ -227,13 +242,13 @@ struct FactsTests {
     let whole = try contents(of: path)
     let firstLine = try #require(whole.split(separator: "\n").first)
     for (text, reason) in [
-      ("", "it is not JSON with a version"), ("\n", "it is not JSON with a version"),
+      ("\n\n", "it is not JSON with a version"),
       (String(whole.dropFirst()), "it is not JSON with a version"),
-      (String(firstLine), "it is not JSON with a version"), ("\(firstLine)\n", "it lacks something"),
+      ("\(firstLine)\n{}\n", "it lacks something"),
       // Its last step is not made up from one before.
       (whole + "{\"step\":\"ended\"}\n", "it lacks something"), (whole + "x\n", "it lacks something"),
-      ("{\"version\":3}\n", "it is of version 3, and this build knows 2"),
-      ("{\"version\":2}\n", "it lacks something"),
+      ("{\"version\":3}\n{}\n", "it is of version 3, and this build knows 2"),
+      ("{\"version\":2}\n{}\n", "it lacks something"),
     ] {
       try write(text, to: path)
       #expect(throws: Facts.Unreadable(reason: reason)) { try directory.facts() }
