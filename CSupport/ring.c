@@ -23,14 +23,14 @@ struct agentd_ring {
   struct completion *backlog;
   size_t waiting, delivered, capacity;
   // The table of stowed files: made when the first is stowed. Slots from `next` on were never used; `vacated` holds the
-  // others that are free, `vacancies` of them.
-  int *vacated;
-  int vacancies, next, slots;
+  // others that are free, `vacancies` of them, of which the last `occupied` still have the file that was in them.
+  int *vacated, *emptied;
+  int vacancies, occupied, next, slots;
   uint32_t reopened;
   bool cannot_stow;
 };
 
-enum { SUBMISSION_ENTRIES = 256, STOWED_LIMIT = 1 << 15 };
+enum { SUBMISSION_ENTRIES = 256, STOWED_LIMIT = 1 << 15, OCCUPIED_LIMIT = 64 };
 
 // IORING_OP_FIXED_FD_INSTALL of Linux 6.8 (linux/io_uring.h), which Debian 12's liburing predates.
 enum { FIXED_FD_INSTALL = 54 };
@@ -84,6 +84,7 @@ void agentd_ring_close(agentd_ring *ring) {
   agentd_ring_settle(ring);
   io_uring_queue_exit(&ring->uring);
   free(ring->vacated);
+  free(ring->emptied);
   free(ring->backlog);
   free(ring);
 }
@@ -195,7 +196,8 @@ static bool make_table(agentd_ring *ring) {
   if (!can_reopen || getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
   int slots = limit.rlim_cur < STOWED_LIMIT ? (int)limit.rlim_cur : STOWED_LIMIT;
   ring->vacated = malloc((size_t)slots * sizeof *ring->vacated);
-  if (!ring->vacated || io_uring_register_files_sparse(&ring->uring, (unsigned)slots) < 0) return false;
+  ring->emptied = malloc((size_t)slots * sizeof *ring->emptied);
+  if (!ring->vacated || !ring->emptied || io_uring_register_files_sparse(&ring->uring, (unsigned)slots) < 0) return false;
   ring->slots = slots;
   return true;
 }
@@ -209,6 +211,7 @@ int agentd_ring_stow(agentd_ring *ring, int fd) {
   if (result < 0) return result;
   if (ring->vacancies) {
     ring->vacancies--;
+    if (ring->occupied) ring->occupied--;
   } else {
     ring->next++;
   }
@@ -259,10 +262,20 @@ int agentd_ring_reopen(agentd_ring *ring, int slot) {
 }
 
 void agentd_ring_discard(agentd_ring *ring, int slot) {
-  int none = -1;
-  // A slot that the kernel does not empty is not used again.
-  if (io_uring_register_files_update(&ring->uring, (unsigned)slot, &none, 1) < 0) return;
   ring->vacated[ring->vacancies++] = slot;
+  // The next file that is stowed takes the place of this one by the same call. What none has come for goes together.
+  if (++ring->occupied < OCCUPIED_LIMIT) return;
+  const int *slots = ring->vacated + ring->vacancies - ring->occupied;
+  int first = slots[0], last = slots[0];
+  for (int i = 1; i < ring->occupied; i++) {
+    if (slots[i] < first) first = slots[i];
+    if (slots[i] > last) last = slots[i];
+  }
+  for (int i = 0; i <= last - first; i++) ring->emptied[i] = IORING_REGISTER_FILES_SKIP;
+  for (int i = 0; i < ring->occupied; i++) ring->emptied[slots[i] - first] = -1;
+  // Where the kernel has no memory for it, the files stay until others take their places.
+  io_uring_register_files_update(&ring->uring, (unsigned)first, ring->emptied, (unsigned)(last - first + 1));
+  ring->occupied = 0;
 }
 
 // Turns a completion into an event; returns how many were written, or an error that the loop cannot go on with.

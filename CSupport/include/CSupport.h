@@ -48,7 +48,7 @@ int agentd_ring_stow(agentd_ring *ring, int fd);
 int agentd_ring_add_stowed(agentd_ring *ring, int slot, uint32_t interest, uint64_t token);
 // A descriptor, close-on-exec, of what was stowed; it stays stowed.
 int agentd_ring_reopen(agentd_ring *ring, int slot);
-// Lets go of what was stowed. Its registration must have been removed.
+// Lets go of what was stowed, at the latest when 64 more are let go. Its registration must have been removed.
 void agentd_ring_discard(agentd_ring *ring, int slot);
 // Returns how many events were written. With `block`, returns only when there is at least one event or a
 // signal handler ran (-EINTR).

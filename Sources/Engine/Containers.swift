@@ -113,6 +113,11 @@ public final class Containers {
     }
   }
 
+  /// What an image reference means, where podman was asked before and its store has not changed since; else nil.
+  public func rememberedImage(_ reference: String) async -> ImageIdentity? {
+    await imageStore.remembered(reference)
+  }
+
   /// What an image reference means now; pulls the image when it is missing.
   public func image(_ reference: String) async throws(EngineError) -> ImageIdentity {
     try await imageStore.resolve(reference)

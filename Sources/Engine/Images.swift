@@ -53,6 +53,13 @@ final class Images {
     return try search.result.get()
   }
 
+  /// What a reference means, where that was asked before and holds; else nil.
+  func remembered(_ reference: String) async -> ImageIdentity? {
+    guard known[reference] != nil, let stamp = await currentStamp() else { return nil }
+    guard let entry = known[reference], entry.stamp == stamp else { return nil }
+    return entry.identity
+  }
+
   private func find(_ reference: String) async throws(EngineError) -> ImageIdentity {
     let stamp = await currentStamp()
     if let entry = known[reference], entry.stamp == stamp { return entry.identity }

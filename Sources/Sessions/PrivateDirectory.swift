@@ -78,7 +78,8 @@ public struct PrivateDirectory: Sendable {
   ///
   /// Safe to repeat when it has thrown.
   ///
-  /// - Parameter isWhole: whether the one who calls knows that the file ends with a whole line; else that is looked at first.
+  /// - Parameter isWhole: whether the one who calls knows that the file ends with a whole line, and that it is far from the
+  ///   limit of its size, because it wrote all of it; else that is looked at first.
   func write(_ facts: Facts, isWhole: Bool = false) throws(SystemError) {
     // Of what only a record tells there are no facts, or none that can be read.
     guard facts.profile != nil, try append(facts.progressLine(), isWhole: isWhole) else {
@@ -93,10 +94,12 @@ public struct PrivateDirectory: Sendable {
     let raw = open(factsPath, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
     guard raw >= 0 || errno != ENOENT else { return false }
     let file = Descriptor(owning: try check("open \(factsPath)", raw))
-    let length = isWhole ? Int(lseek(file.raw, 0, SEEK_END)) : try cutToWholeLines(file)
-    guard length > 0 else { return false }
-    guard length + line.count <= Facts.sizeLimit else {
-      throw SystemError("write \(factsPath)", .fileTooLarge)
+    if !isWhole {
+      let length = try cutToWholeLines(file)
+      guard length > 0 else { return false }
+      guard length + line.count <= Facts.sizeLimit else {
+        throw SystemError("write \(factsPath)", .fileTooLarge)
+      }
     }
     try write(line, to: file, at: factsPath)
     return true

@@ -129,6 +129,7 @@ extension Session {
 
   /// Returns when the record is on the disk. A stop does not wait for that: what is to end is not released.
   @inline(never) private func awaitDisk(_ synchronized: Task<String?, Never>) async throws(Interruption) {
+    guard !isOnDisk else { return }
     let answers = Inbox<String??>(capacity: 2)
     onStop = { answers.post(.none) }
     defer { onStop = nil }
@@ -206,6 +207,11 @@ extension Session {
   /// The image's id, pulled when it is missing. A stop does not wait for a pull, which goes on for others.
   @inline(never) private func findImage() async throws(Interruption) -> ImageIdentity {
     guard !stopRequested else { throw .stopped }
+    if let image = await host.containers.rememberedImage(metadata.image) {
+      guard !stopRequested else { throw .stopped }
+      metadata.imageDigest = image.digest ?? "sha256:\(image.id)"
+      return image
+    }
     let answers = Inbox<Result<ImageIdentity, EngineError>?>(capacity: 2)
     onStop = { answers.post(nil) }
     defer { onStop = nil }

@@ -119,7 +119,9 @@ extension Session {
     guard report.phase == .command, phase == .setup else { return }
     enter(.command, at: time ?? Loop.wallClock)
     // It has its clone: what it was made of goes, which is still mounted.
-    Loop.spawn { [host, session = id.description] in await host.mirrors?.release(session) }
+    if let mirrors = host.mirrors {
+      Loop.spawn { [session = id.description] in await mirrors.release(session) }
+    }
     Checkpoint.command.pass()
   }
 
