@@ -62,10 +62,12 @@ let package = Package(
     room("Cron", ["Time"]),
     room("Reactor", ["Time", "CSupport", system]),
     room("Time"),
+    room("JSON", ["CSupport"]),
     .target(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
     tests("ReactorTests", ["Reactor", "Time", "TestSupport"]),
     tests("TimeTests", ["Time"]),
+    tests("JSONTests", ["JSON", "TestSupport"]),
     tests("CronTests", ["Cron", "Time", "TestSupport"], exclude: ["agreement.py"]),
     tests("ProfilesTests", ["Profiles", "Cron", "Time"]),
     tests("ControlTests", ["Control", "Reactor", "TestSupport"]),
