@@ -44,7 +44,7 @@ let package = Package(
     .executableTarget(
       name: "agentd",
       dependencies: [
-        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time", system,
+        "Daemon", "Control", "Engine", "Audit", "Profiles", "Cron", "Reactor", "Time", "JSON", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/agentd", swiftSettings: settings),
@@ -55,8 +55,8 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     room("Control", ["Reactor"]),
-    room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", "Time", logging, system]),
-    room("Audit", ["Reactor", "Time", "CSupport", system]),
+    room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", "Time", "JSON", logging, system]),
+    room("Audit", ["Reactor", "Time", "JSON", "CSupport", system]),
     room("Engine", ["Reactor", "Time", system, .product(name: "Crypto", package: "swift-crypto")]),
     room("Profiles", ["Cron", "Time", .product(name: "TOMLKit", package: "TOMLKit")]),
     room("Cron", ["Time"]),
@@ -80,7 +80,7 @@ let package = Package(
     tests("EngineTests", ["Engine", "Reactor", "Time", "TestSupport"]),
     tests("SessionsTests", ["Sessions", "Audit", "Profiles", "Reactor", "Time", "TestSupport"]),
     .target(name: "CSupport", path: "CSupport", linkerSettings: [.linkedLibrary("uring")]),
-    tests("AuditTests", ["Audit", "CSupport", "Reactor", "Time", "TestSupport"]),
+    tests("AuditTests", ["Audit", "JSON", "CSupport", "Reactor", "Time", "TestSupport"]),
     tests("CommandTests", ["agentd", "Audit", "Time"]),
     tests("EndToEndTests", ["agentd", "CSupport", "Reactor", "TestSupport"]),
   ]
