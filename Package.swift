@@ -54,7 +54,7 @@ let package = Package(
         "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", "Time", logging, system,
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    room("Control", ["Reactor"]),
+    room("Control", ["Reactor", "JSON"]),
     room("Sessions", ["Engine", "Audit", "Profiles", "Reactor", "Time", "JSON", logging, system]),
     room("Audit", ["Reactor", "Time", "JSON", "CSupport", system]),
     room("Engine", ["Reactor", "Time", system, .product(name: "Crypto", package: "swift-crypto")]),
