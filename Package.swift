@@ -51,7 +51,8 @@ let package = Package(
     room(
       "Daemon",
       [
-        "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", "Time", logging, system,
+        "Control", "Sessions", "Cron", "Profiles", "Audit", "Engine", "Reactor", "Time", "JSON", logging,
+        system,
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     room("Control", ["Reactor", "JSON"]),
