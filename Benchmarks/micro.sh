@@ -13,7 +13,7 @@
 thresholds=$repository_root/Benchmarks/Micro/thresholds
 begin micro-figures
 
-install_packages git g++ liburing-dev
+install_packages git g++ liburing-dev rapidjson-dev
 command -v swift >/dev/null || fail "swift is not on the PATH: install Swift 6.2 or later from swift.org first"
 say "Building and measuring (the first time takes minutes)"
 swift package --package-path "$repository_root/Benchmarks/Micro" -c release --disable-sandbox \

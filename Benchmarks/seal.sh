@@ -14,7 +14,7 @@ begin seal
 # A record that was sealed lets nobody remove anything.
 clean_up() { chmod -R u+w "$scratch"; }
 
-install_packages git g++ liburing-dev
+install_packages git g++ liburing-dev rapidjson-dev
 build_agentd
 build_benchmark SealBenchmark
 

@@ -9,7 +9,7 @@
 
 begin socket
 
-install_packages git g++ liburing-dev
+install_packages git g++ liburing-dev rapidjson-dev
 (($(nproc) >= 2)) || fail "this machine has one core: the daemon gets one, and the client needs another"
 build_agentd
 build_benchmark SocketBenchmark

@@ -9,7 +9,7 @@ shopt -s inherit_errexit
 # What agentd is built with and what a session needs from its host. runc is not among them: only the
 # fallback settings use it, and on a host with Docker's own packages it would push containerd out.
 agentd_packages=(
-  git g++ liburing-dev
+  git g++ liburing-dev rapidjson-dev
   podman conmon crun uidmap slirp4netns fuse-overlayfs netavark aardvark-dns iptables catatonit
   mmdebstrap
 )

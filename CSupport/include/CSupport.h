@@ -142,3 +142,4 @@ int agentd_processors(void);
 // Gives memory that was freed back to the kernel (malloc_trim(3)), in about a millisecond for ten megabytes.
 void agentd_release_memory(void);
 #include "audit.h"
+#include "json.h"

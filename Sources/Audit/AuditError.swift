@@ -12,8 +12,6 @@ public enum AuditError: Error, Equatable {
   case unusableName(String)
   /// A system call failed with this errno.
   case system(call: String, path: String, code: Int32)
-  /// The metadata has no JSON form.
-  case unencodable(path: String, reason: String)
   /// A file of the record is not what agentd wrote there.
   case unreadable(path: String, reason: String)
   /// A file has a second name, maybe outside the record, through which its content could still be changed.
@@ -39,9 +37,6 @@ extension AuditError: CustomStringConvertible {
       return "\(quoted(name)) cannot name a directory of the audit root; use a name without slashes."
     case .system(let call, let path, let code):
       return "\(quoted(path)): \(call) failed: \(Errno(rawValue: code)); \(advice(code))."
-    case .unencodable(let path, let reason):
-      return
-        "\(quoted(path)) was not written, its metadata has no JSON form (\(reason)); report this as a bug."
     case .unreadable(let path, let reason):
       return "\(quoted(path)) cannot be read: \(reason); see who changed the record."
     case .multipleLinks(let record, let path):

@@ -1,17 +1,17 @@
 // What session.json says about a session.
 
-internal import FoundationEssentials
+public import JSON
 public import Time
 
 /// The content of `agentd/session.json`. What is not known is absent; `endTimestamp` and `outcome` are there
 /// only in a finished record.
 @dynamicMemberLookup
-public struct Metadata: Codable, Sendable, Equatable {
+public struct Metadata: Decodable, Sendable, Equatable {
   /// The version of this form.
   public static let currentSchemaVersion = 1
 
   /// One step of a session and when it ran.
-  public struct Phase: Codable, Sendable, Equatable {
+  public struct Phase: Decodable, Sendable, Equatable {
     /// What the session did.
     public var name: String
     /// When it began.
@@ -34,7 +34,7 @@ public struct Metadata: Codable, Sendable, Equatable {
   }
 
   /// What is known when the session is accepted, and never changes.
-  public struct Origin: Codable, Sendable, Equatable {
+  public struct Origin: Decodable, Sendable, Equatable {
     /// The version of the form that this value was written in.
     public let schemaVersion: Int
     /// 16 hex digits; also the name of the record's directory.
@@ -54,7 +54,7 @@ public struct Metadata: Codable, Sendable, Equatable {
     /// The image reference of the profile.
     public let image: String
 
-    private enum CodingKeys: String, CodingKey {
+    fileprivate enum CodingKeys: String, CodingKey {
       case schemaVersion = "schema_version"
       case sessionID = "session_id"
       case daemonID = "daemon_id"
@@ -68,7 +68,7 @@ public struct Metadata: Codable, Sendable, Equatable {
   }
 
   /// What becomes known while the session lives.
-  public struct Course: Codable, Sendable, Equatable {
+  public struct Course: Decodable, Sendable, Equatable {
     /// The digest of the image that ran.
     public var imageDigest: String?
     /// The commit that was cloned.
@@ -86,7 +86,7 @@ public struct Metadata: Codable, Sendable, Equatable {
     /// One plain sentence, where the session failed before its command had an outcome.
     public var error: String?
 
-    private enum CodingKeys: String, CodingKey {
+    fileprivate enum CodingKeys: String, CodingKey {
       case imageDigest = "image_digest"
       case commit
       case phases
@@ -136,30 +136,60 @@ public struct Metadata: Codable, Sendable, Equatable {
     course = try Course(from: decoder)
   }
 
-  /// Writes both parts into one object.
-  public func encode(to encoder: any Encoder) throws {
-    try origin.encode(to: encoder)
-    try course.encode(to: encoder)
-  }
-
   /// The bytes of the file: sorted keys, one to a line, a newline at the end.
-  public func json() throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return [UInt8](try encoder.encode(self)) + [UInt8(ascii: "\n")]
+  public func json() -> [UInt8] { jsonLine(.pretty) }
+}
+
+// MARK: - Writing
+
+extension Metadata: JSONObject {
+  /// Writes both parts.
+  public func writeFields(to json: inout JSONWriter) { Self.write(origin, course, to: &json) }
+
+  /// Writes the fields of the parts that there are. One list, so that they are sorted where they share an object.
+  static func write(
+    _ origin: Origin?, _ course: Course?, _ summary: Summary? = nil, to json: inout JSONWriter
+  ) {
+    typealias OriginKey = Origin.CodingKeys
+    typealias CourseKey = Course.CodingKeys
+    json.field(CourseKey.commit, course?.commit)
+    json.field(OriginKey.daemonID, origin?.daemonID)
+    json.field(Summary.Key.durationMilliseconds, summary?.durationMilliseconds)
+    json.field(CourseKey.endTimestamp, course?.endTimestamp?.rfc3339)
+    json.field(CourseKey.error, course?.error)
+    json.field(CourseKey.exitCode, course?.exitCode)
+    json.field(OriginKey.image, origin?.image)
+    json.field(CourseKey.imageDigest, course?.imageDigest)
+    json.field(CourseKey.outcome, course?.outcome)
+    json.field(Summary.Key.phaseMilliseconds, summary?.phaseMilliseconds)
+    json.field(CourseKey.phases, course?.phases)
+    json.field(OriginKey.profile, origin?.profile)
+    json.field(Summary.Key.record, summary?.record)
+    json.field(OriginKey.repoURL, origin?.repoURL)
+    json.field(OriginKey.scheduledFor, origin?.scheduledFor?.rfc3339)
+    json.field(OriginKey.schemaVersion, origin?.schemaVersion)
+    json.field(OriginKey.sessionID, origin?.sessionID)
+    json.field(CourseKey.signal, course?.signal)
+    json.field(OriginKey.startTimestamp, origin?.startTimestamp.rfc3339)
+    json.field(OriginKey.workUnit, origin?.workUnit)
   }
 }
 
-extension KeyedEncodingContainer {
-  /// Writes the phases as their own code would. Synthesized code takes this one, which makes no encoder for each phase and
-  /// each moment of it: they were most of what a record costs.
-  fileprivate mutating func encode(_ phases: [Metadata.Phase], forKey key: Key) throws {
-    var list = nestedUnkeyedContainer(forKey: key)
-    for phase in phases {
-      var object = list.nestedContainer(keyedBy: Metadata.Phase.CodingKeys.self)
-      try object.encode(phase.name, forKey: .name)
-      try object.encode(phase.startTimestamp, forKey: .startTimestamp)
-      try object.encodeIfPresent(phase.endTimestamp, forKey: .endTimestamp)
-    }
+extension Metadata.Origin: JSONObject {
+  /// Writes what never changes.
+  public func writeFields(to json: inout JSONWriter) { Metadata.write(self, nil, to: &json) }
+}
+
+extension Metadata.Course: JSONObject {
+  /// Writes what is known.
+  public func writeFields(to json: inout JSONWriter) { Metadata.write(nil, self, to: &json) }
+}
+
+extension Metadata.Phase: JSONObject {
+  /// Writes one step.
+  public func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.endTimestamp, endTimestamp?.rfc3339)
+    json.field(CodingKeys.name, name)
+    json.field(CodingKeys.startTimestamp, startTimestamp.rfc3339)
   }
 }

@@ -73,7 +73,7 @@ extension Record {
     // Made by an earlier session or by hand: closed to others all the same.
     let profile = try root.openOrMake(metadata.profile, mode: 0o700)
     let record = Record(path: profile.path(of: metadata.sessionID))
-    let content = try record.content(metadata)
+    let content = metadata.json()
     guard try profile.make(metadata.sessionID, mode: 0o700) else { throw .collision(record: record.path) }
     do {
       try fill(try profile.open(metadata.sessionID, mode: 0o700), content)
@@ -144,7 +144,7 @@ extension Record {
   func write(
     _ metadata: Metadata, mode: mode_t, in agentd: borrowing Directory
   ) throws(AuditError) {
-    let content = try content(metadata)
+    let content = metadata.json()
     let temporary = Record.temporaryMetadataName
     do {
       try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
@@ -159,14 +159,6 @@ extension Record {
       throw error
     }
     try agentd.sync()
-  }
-
-  private func content(_ metadata: Metadata) throws(AuditError) -> [UInt8] {
-    do {
-      return try metadata.json()
-    } catch {
-      throw .unencodable(path: metadataPath, reason: String(describing: error))
-    }
   }
 
   /// Opens `agentd/`; a symlink in its place is refused.

@@ -1,6 +1,6 @@
 // What daemon and client say to each other. Internal: both ends are the same build.
 
-internal import FoundationEssentials
+public import JSON
 
 /// Which build of agentd this is, and which protocol it speaks.
 public enum Build {
@@ -11,7 +11,7 @@ public enum Build {
 }
 
 /// What a client asks for: one line each.
-public enum Request: Codable, Sendable, Equatable {
+public enum Request: Decodable, Sendable, Equatable {
   /// Start a session. The answers are `refused`, or `accepted` and, unless it is detached, later `finished`.
   case run(invocation: InvocationRequest)
   /// End a session: its id. The answer is `done` or `refused`.
@@ -28,7 +28,7 @@ public enum Request: Codable, Sendable, Equatable {
 }
 
 /// A session somebody asks for, before anything of it has been validated.
-public struct InvocationRequest: Codable, Sendable, Equatable {
+public struct InvocationRequest: Decodable, Sendable, Equatable {
   /// The profile's name.
   public var profile: String
   /// The repository that takes the place of the profile's.
@@ -57,7 +57,7 @@ public struct InvocationRequest: Codable, Sendable, Equatable {
 }
 
 /// What the daemon answers: one line each.
-public enum Reply: Codable, Sendable, Equatable {
+public enum Reply: Decodable, Sendable, Equatable {
   /// The request was not carried out. One sentence says why and what to do.
   case refused(reason: String)
   /// Not now: there are too many clients. The request was not carried out, and may be on another connection. One
@@ -76,7 +76,7 @@ public enum Reply: Codable, Sendable, Equatable {
 }
 
 /// A session that has begun, or that is followed.
-public struct AcceptedSession: Codable, Sendable, Equatable {
+public struct AcceptedSession: Decodable, Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
   /// The directory of its audit record.
@@ -96,7 +96,7 @@ public struct AcceptedSession: Codable, Sendable, Equatable {
 }
 
 /// How a session ended.
-public struct FinishedSession: Codable, Sendable, Equatable {
+public struct FinishedSession: Decodable, Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
   /// The profile's name.
@@ -137,7 +137,7 @@ public struct FinishedSession: Codable, Sendable, Equatable {
 }
 
 /// A session that lives.
-public struct LiveSession: Codable, Sendable, Equatable {
+public struct LiveSession: Decodable, Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
   /// The profile's name.
@@ -169,7 +169,7 @@ public struct LiveSession: Codable, Sendable, Equatable {
 }
 
 /// What the daemon knows of a session that lives.
-public struct DescribedSession: Codable, Sendable, Equatable {
+public struct DescribedSession: Decodable, Sendable, Equatable {
   /// The directory of its audit record.
   public var record: String
   /// What the record's session.json would say if it were written now: its text.
@@ -182,103 +182,100 @@ public struct DescribedSession: Codable, Sendable, Equatable {
   }
 }
 
-/// The frame around each message: who speaks, and which language.
-struct Frame<Body: Codable>: Codable {
-  let `protocol`: Int
-  let build: String
-  /// nil when it was read and this build does not know it.
-  let body: Body?
+// MARK: - Writing
 
-  init(_ body: Body) {
-    self.protocol = Build.protocolVersion
-    self.build = Build.version
-    self.body = body
-  }
+// In the order of their keys: one message has one line, whichever process wrote it.
 
-  /// Reads protocol and build, which every frame has, past and future, and the body where it is of this build: what
-  /// another one says is not looked at.
-  init(from decoder: any Decoder) throws {
-    let container = try decoder.container(keyedBy: CodingKeys.self)
-    self.protocol = try container.decode(Int.self, forKey: .protocol)
-    self.build = try container.decode(String.self, forKey: .build)
-    let isOwn = Self.isOwn(self.protocol, build)
-    body = isOwn ? try? container.decode(Body.self, forKey: .body) : nil
-  }
-
-  /// Whether this build has written it.
-  var isOwn: Bool { Self.isOwn(self.protocol, build) }
-
-  private static func isOwn(_ number: Int, _ build: String) -> Bool {
-    number == Build.protocolVersion && build == Build.version
+extension Request: JSONObject {
+  /// Writes the case and what it carries.
+  public func writeFields(to json: inout JSONWriter) {
+    switch self {
+    case .run(let invocation):
+      json.field(CodingKeys.run) { $0.field(RunCodingKeys.invocation, invocation) }
+    case .stop(let session): json.field(CodingKeys.stop) { $0.field(StopCodingKeys.session, session) }
+    case .follow(let session): json.field(CodingKeys.follow) { $0.field(FollowCodingKeys.session, session) }
+    case .list: json.field(CodingKeys.list) { _ in }
+    case .describe(let session):
+      json.field(CodingKeys.describe) { $0.field(DescribeCodingKeys.session, session) }
+    case .ping: json.field(CodingKeys.ping) { _ in }
+    }
   }
 }
 
-/// A line that is no message of this build. One sentence for the other side.
-struct FrameError: Error {
-  let sentence: String
-  /// Whether the other side speaks, but another build's language.
-  var isOtherBuild = false
-}
-
-/// What a frame can hold.
-protocol Message: Codable, Sendable, Equatable {
-  /// Messages without content, each with its line. The coder has made the line once; from then on such a message is
-  /// told by its bytes, which takes a fraction of the time.
-  static var constants: [(message: Self, line: [UInt8])] { get }
-}
-
-extension Request: Message {
-  static let constants = codedLines([Request.ping, .list])
-  /// The line that asks it, newline included: for a client that reads and writes by itself.
-  public var line: [UInt8] { encodeLine(self) }
-}
-
-extension Reply: Message {
-  static let constants = codedLines([Reply.done])
-}
-
-private func codedLines<Body: Message>(_ messages: [Body]) -> [(message: Body, line: [UInt8])] {
-  messages.map { ($0, codedLine($0)) }
-}
-
-/// Encodes a message as one line, its newline included.
-func encodeLine<Body: Message>(_ body: Body) -> [UInt8] {
-  Body.constants.first { $0.message == body }?.line ?? codedLine(body)
-}
-
-private func codedLine<Body: Message>(_ body: Body) -> [UInt8] {
-  let encoder = JSONEncoder()
-  // One message has one line, whichever process wrote it.
-  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-  // The messages are plain values of strings and numbers: there is nothing in them that JSON cannot hold.
-  guard let data = try? encoder.encode(Frame(body)) else {
-    preconditionFailure("a message cannot be encoded")
+extension InvocationRequest: JSONObject {
+  /// Writes all fields.
+  public func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.detach, detach)
+    json.field(CodingKeys.profile, profile)
+    json.field(CodingKeys.repository, repository)
+    json.field(CodingKeys.scheduledFor, scheduledFor)
+    json.field(CodingKeys.timeoutMilliseconds, timeoutMilliseconds)
+    json.field(CodingKeys.workUnit, workUnit)
   }
-  return Array(data) + [UInt8(ascii: "\n")]
 }
 
-/// Decodes one line, without its newline.
-func decodeLine<Body: Message>(_ line: [UInt8], as type: Body.Type, from peer: String) throws(FrameError)
-  -> Body
-{
-  // The same bytes decode to the same message: what follows would only find that out more slowly.
-  for (message, known) in Body.constants where known.count == line.count + 1 && known.starts(with: line) {
-    return message
+extension Reply: JSONObject {
+  /// Writes the case and what it carries.
+  public func writeFields(to json: inout JSONWriter) {
+    switch self {
+    case .refused(let reason): json.field(CodingKeys.refused) { $0.field(RefusedCodingKeys.reason, reason) }
+    case .busy(let reason): json.field(CodingKeys.busy) { $0.field(BusyCodingKeys.reason, reason) }
+    case .accepted(let session):
+      json.field(CodingKeys.accepted) { $0.field(AcceptedCodingKeys.session, session) }
+    case .finished(let session):
+      json.field(CodingKeys.finished) { $0.field(FinishedCodingKeys.session, session) }
+    case .sessions(let sessions):
+      json.field(CodingKeys.sessions) { $0.field(SessionsCodingKeys.sessions, sessions) }
+    case .described(let session):
+      json.field(CodingKeys.described) { $0.field(DescribedCodingKeys.session, session) }
+    case .done: json.field(CodingKeys.done) { _ in }
+    }
   }
-  guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: Data(line)) else {
-    throw FrameError(sentence: "The \(peer) sent something that is not a message of agentd.")
+}
+
+extension AcceptedSession: JSONObject {
+  /// Writes all fields.
+  public func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.consoleLog, consoleLog)
+    json.field(CodingKeys.id, id)
+    json.field(CodingKeys.queuedBehind, queuedBehind)
+    json.field(CodingKeys.record, record)
   }
-  guard frame.isOwn else {
-    // Cut by scalars: one character of Swift's may hold any number of them.
-    let build = frame.build.unicodeScalars.prefix(40)
-    let name = build.allSatisfy({ (" "..."~").contains($0) }) ? String(build) : "?"
-    throw FrameError(
-      sentence: "The \(peer) is another build of agentd (\(name), protocol \(frame.protocol); this one is "
-        + "\(Build.version), protocol \(Build.protocolVersion)): restart the daemon after replacing the binary.",
-      isOtherBuild: true)
+}
+
+extension FinishedSession: JSONObject {
+  /// Writes all fields.
+  public func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.durationMilliseconds, durationMilliseconds)
+    json.field(CodingKeys.exitCode, exitCode)
+    json.field(CodingKeys.id, id)
+    json.field(CodingKeys.isSuccess, isSuccess)
+    json.field(CodingKeys.outcome, outcome)
+    json.field(CodingKeys.problems, problems)
+    json.field(CodingKeys.profile, profile)
+    json.field(CodingKeys.reason, reason)
+    json.field(CodingKeys.record, record)
+    json.field(CodingKeys.signal, signal)
   }
-  guard let body = frame.body else {
-    throw FrameError(sentence: "The \(peer) sent a message that this build of agentd does not know.")
+}
+
+extension LiveSession: JSONObject {
+  /// Writes all fields.
+  public func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.ageMilliseconds, ageMilliseconds)
+    json.field(CodingKeys.id, id)
+    json.field(CodingKeys.isScheduled, isScheduled)
+    json.field(CodingKeys.phase, phase)
+    json.field(CodingKeys.profile, profile)
+    json.field(CodingKeys.queuePosition, queuePosition)
+    json.field(CodingKeys.repository, repository)
   }
-  return body
+}
+
+extension DescribedSession: JSONObject {
+  /// Writes all fields.
+  public func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.metadata, metadata)
+    json.field(CodingKeys.record, record)
+  }
 }

@@ -1,6 +1,6 @@
 // The daemon's log: one event a line on stderr, for machines or for people.
 
-internal import FoundationEssentials
+internal import JSON
 public import Logging
 public import Reactor
 
@@ -67,37 +67,49 @@ public struct EventLog: LogHandler {
 
   /// Writes one event.
   public func log(event: LogEvent) {
-    let facts = metadata.merging(event.metadata ?? [:]) { $1 }
+    let facts = Self.facts(metadata, event.metadata)
     let name = event.message.description
-    let (label, isPretty, level) = (label, isPretty, event.level)
+    let level = event.level
     Loop.perform {
       let time = Loop.wallClock.rfc3339
-      let line =
-        isPretty
-        ? Self.pretty(time: time, level: level, name: name, facts: facts)
-        : Self.json(time: time, level: level, label: label, name: name, facts: facts)
+      let event = line(time: time, level: level, name: name, facts: facts)
       let dropped = Self.output.takeDroppedBytes()
       if dropped > 0 {
-        let facts: Logger.Metadata = ["bytes": .stringConvertible(dropped)]
-        let name = "agentd.log_dropped"
-        let note =
-          isPretty
-          ? Self.pretty(time: time, level: .warning, name: name, facts: facts)
-          : Self.json(time: time, level: .warning, label: label, name: name, facts: facts)
-        Self.output.post(Array((note + "\n").utf8))
+        let note = [(name: "bytes", value: Logger.MetadataValue.stringConvertible(dropped))]
+        Self.output.post(line(time: time, level: .warning, name: "agentd.log_dropped", facts: note))
       }
-      let bytes = Array((line + "\n").utf8)
       // What tells of trouble is written at once: it may be the last that this process says.
-      if level < .warning { Self.output.gather(bytes) } else { Self.output.post(bytes) }
+      if level < .warning { Self.output.gather(event) } else { Self.output.post(event) }
     }
   }
 
-  static func pretty(time: String, level: Logger.Level, name: String, facts: Logger.Metadata) -> String {
-    let words = facts.sorted { $0.key < $1.key }.map { key, value in
+  /// A fact of an event: a list takes less than a dictionary that nobody asks.
+  typealias Fact = (name: String, value: Logger.MetadataValue)
+
+  /// What is said of an event, in no order. Its own facts take the place of those that every event has.
+  static func facts(_ common: Logger.Metadata, _ own: Logger.Metadata?) -> [Fact] {
+    guard let own, !own.isEmpty else { return common.map { ($0.key, $0.value) } }
+    var facts: [Fact] = []
+    // With room for what every line has.
+    facts.reserveCapacity(common.count + own.count + reserved.count)
+    for (name, value) in common where own[name] == nil { facts.append((name, value)) }
+    for (name, value) in own { facts.append((name, value)) }
+    return facts
+  }
+
+  private func line(time: String, level: Logger.Level, name: String, facts: [Fact]) -> [UInt8] {
+    guard !isPretty else {
+      return Array((Self.pretty(time: time, level: level, name: name, facts: facts) + "\n").utf8)
+    }
+    return Self.json(time: time, level: level, label: label, name: name, facts: facts)
+  }
+
+  static func pretty(time: String, level: Logger.Level, name: String, facts: [Fact]) -> String {
+    let words = facts.sorted { $0.name < $1.name }.map { name, value in
       let text = value.description
       let isPlain =
         !text.isEmpty && text.unicodeScalars.allSatisfy { $0 > " " && $0 < "\u{7f}" && $0 != "\"" }
-      return " \(key)=\(isPlain ? text : quoted(text))"
+      return " \(name)=\(isPlain ? text : quoted(text))"
     }
     let column = level.rawValue.uppercased().padding(to: 8)
     return "\(time) \(column) \(name)\(words.joined())"
@@ -114,62 +126,41 @@ public struct EventLog: LogHandler {
     return "\"\(scalars.joined())\""
   }
 
-  static func json(time: String, level: Logger.Level, label: String, name: String, facts: Logger.Metadata)
-    -> String
-  {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let line = Line(time: time, level: level, label: label, name: name, facts: facts)
-    guard let data = try? encoder.encode(line) else { return "{\"event\":\"agentd.log_failed\"}" }
-    return String(decoding: data, as: UTF8.self)
+  /// What every line has: no fact takes its place.
+  private static let reserved = ["event", "label", "level", "timestamp"]
+
+  /// One object in the order of its keys, and a newline.
+  static func json(time: String, level: Logger.Level, label: String, name: String, facts: [Fact]) -> [UInt8] {
+    var facts = facts
+    facts.removeAll { reserved.contains($0.name) }
+    facts += zip(reserved, [name, label, level.rawValue, time]).map { ($0, .string($1)) }
+    facts.sort { $0.name < $1.name }
+    var json = JSONWriter()
+    json.object {
+      for (name, value) in facts {
+        $0.key(name)
+        write(value, to: &$0)
+      }
+    }
+    json.endLine()
+    return json.bytes()
   }
 
-  /// One object, written straight into one container: a value with an encoding of its own costs several times as much.
-  private struct Line: Encodable {
-    let time: String
-    let level: Logger.Level
-    let label: String
-    let name: String
-    let facts: Logger.Metadata
-
-    func encode(to encoder: any Encoder) throws {
-      var object = encoder.container(keyedBy: Key.self)
-      for (name, value) in facts {
-        let key = Key(stringValue: name)
-        switch value {
-        case .string(let text): try object.encode(text, forKey: key)
-        case .stringConvertible(let value): try encode(value, as: key, into: &object)
-        case .array, .dictionary: try object.encode(value.description, forKey: key)
-        }
-      }
-      // What every line has comes last, so that no fact takes its place.
-      try object.encode(time, forKey: Key(stringValue: "timestamp"))
-      try object.encode(level.rawValue, forKey: Key(stringValue: "level"))
-      try object.encode(label, forKey: Key(stringValue: "label"))
-      try object.encode(name, forKey: Key(stringValue: "event"))
-    }
-
-    private func encode(
-      _ value: any CustomStringConvertible & Sendable, as key: Key,
-      into object: inout KeyedEncodingContainer<Key>
-    ) throws {
+  private static func write(_ value: Logger.MetadataValue, to json: inout JSONWriter) {
+    switch value {
+    case .string(let text): json.value(text)
+    case .stringConvertible(let value):
       // The types that there are first: whether a type is any kind of integer takes a search.
       switch value {
-      case let number as UInt64: try object.encode(Int64(clamping: number), forKey: key)
-      case let number as Int: try object.encode(number, forKey: key)
-      case let number as Int32: try object.encode(number, forKey: key)
-      case let flag as Bool: try object.encode(flag, forKey: key)
-      case let number as any BinaryInteger: try object.encode(Int64(clamping: number), forKey: key)
-      default: try object.encode(value.description, forKey: key)
+      case let number as UInt64: json.value(Int64(clamping: number))
+      case let number as Int: json.value(Int64(number))
+      case let number as Int32: json.value(Int64(number))
+      case let flag as Bool: json.value(flag)
+      case let number as any BinaryInteger: json.value(Int64(clamping: number))
+      default: json.value(value.description)
       }
+    case .array, .dictionary: json.value(value.description)
     }
-  }
-
-  private struct Key: CodingKey {
-    let stringValue: String
-    var intValue: Int? { nil }
-    init(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
   }
 }
 

@@ -31,13 +31,8 @@ extension Service {
 
   private func describe(_ id: String) -> Reply {
     guard let session = session(id) else { return Self.refusal(ofUnknown: id) }
-    do {
-      let metadata = String(decoding: try session.metadata.json(), as: UTF8.self)
-      return .described(session: DescribedSession(record: session.record.path, metadata: metadata))
-    } catch {
-      return .refused(
-        reason: "What is known of session \(id) has no JSON form (\(error)): report this as a bug.")
-    }
+    let metadata = String(decoding: session.metadata.json(), as: UTF8.self)
+    return .described(session: DescribedSession(record: session.record.path, metadata: metadata))
   }
 
   private func session(_ id: String) -> Session? { SessionID(id).flatMap { sessions[$0] } }

@@ -1,7 +1,9 @@
 // How a session ended, for whoever asked for it.
 
+internal import JSON
+
 /// What ended a session's container, or kept it from ever running.
-enum Ending: Sendable, Codable, Equatable {
+enum Ending: Sendable, Decodable, Equatable {
   /// The command ended with this code.
   case exited(code: Int32)
   /// The deadline ended it; the code is what the command made of that.
@@ -56,6 +58,24 @@ enum Ending: Sendable, Codable, Equatable {
   /// The reason of a session whose container never got its envelope.
   static let unreleased =
     "The daemon ended before it had handed the session over to its container, so the command was not run."
+}
+
+extension Ending: JSONObject {
+  func writeFields(to json: inout JSONWriter) {
+    switch self {
+    case .exited(let code):
+      json.field(CodingKeys.exited) { $0.field(ExitedCodingKeys.code, code) }
+    case .timedOut(let code):
+      json.field(CodingKeys.timedOut) { $0.field(TimedOutCodingKeys.code, code) }
+    case .setupFailed(let code, let reason):
+      json.field(CodingKeys.setupFailed) {
+        $0.field(SetupFailedCodingKeys.code, code)
+        $0.field(SetupFailedCodingKeys.reason, reason)
+      }
+    case .failed(let reason):
+      json.field(CodingKeys.failed) { $0.field(FailedCodingKeys.reason, reason) }
+    }
+  }
 }
 
 /// A session's end: outcome, exit code, and what went wrong around it.

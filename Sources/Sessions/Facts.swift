@@ -2,6 +2,7 @@
 
 internal import Audit
 internal import FoundationEssentials
+internal import JSON
 internal import Profiles
 internal import Reactor
 
@@ -18,7 +19,7 @@ struct Facts: Sendable, Equatable {
   static let sizeLimit = 1 << 22
 
   /// How far the session has come at least.
-  enum Step: String, Codable, Sendable, CaseIterable {
+  enum Step: String, Decodable, JSONWritable, Sendable, CaseIterable {
     /// It waits for its turn: the next daemon lets it go on waiting.
     case queued
     /// podman may have been asked for its container, which has no envelope.
@@ -40,7 +41,7 @@ struct Facts: Sendable, Equatable {
   }
 
   /// Why the daemon had begun to end the session.
-  enum RequestedEnd: String, Codable, Sendable {
+  enum RequestedEnd: String, Decodable, JSONWritable, Sendable {
     /// Somebody asked for it.
     case stop
     /// Its time was over.
@@ -48,14 +49,14 @@ struct Facts: Sendable, Equatable {
   }
 
   /// The profile as it was when the session was accepted.
-  struct Environment: Codable, Sendable, Equatable {
-    struct Mount: Codable, Sendable, Equatable {
+  struct Environment: Decodable, Sendable, Equatable {
+    struct Mount: Decodable, Sendable, Equatable {
       let source: String
       let target: String
       let isReadOnly: Bool
     }
 
-    struct Credential: Codable, Sendable, Equatable {
+    struct Credential: Decodable, Sendable, Equatable {
       let name: String
       let source: String
     }
@@ -72,7 +73,7 @@ struct Facts: Sendable, Equatable {
   }
 
   /// What never changes.
-  struct Origin: Codable, Sendable, Equatable {
+  struct Origin: Decodable, Sendable, Equatable {
     let version: Int
     /// nil when only the record tells of the session.
     let profile: Environment?
@@ -90,7 +91,7 @@ struct Facts: Sendable, Equatable {
   }
 
   /// What does change: written whole with each step, so that no step can forget something.
-  struct Progress: Codable, Sendable, Equatable {
+  struct Progress: Decodable, Sendable, Equatable {
     var step: Step
     /// When its time is over, in nanoseconds of the monotonic clock; from `released` on.
     var deadlineNanoseconds: UInt64?
@@ -184,24 +185,22 @@ struct Facts: Sendable, Equatable {
   static let newline = UInt8(ascii: "\n")
 
   /// The bytes of a file that begins with this step.
-  func lines() -> [UInt8] { Self.line(origin) + progressLine() }
+  func lines() -> [UInt8] {
+    var json = JSONWriter()
+    origin.write(to: &json)
+    json.endLine()
+    progress.write(to: &json)
+    json.endLine()
+    return json.bytes()
+  }
 
   /// The line that is appended for this step.
-  func progressLine() -> [UInt8] { Self.line(progress) }
-
-  private static func line(_ value: some Encodable) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = .withoutEscapingSlashes
-    guard let data = try? encoder.encode(value) else {
-      preconditionFailure("strings and numbers have a JSON form")
-    }
-    return [UInt8](data) + [newline]
-  }
+  func progressLine() -> [UInt8] { progress.jsonLine() }
 
   private struct Form: Decodable { let version: Int }
 }
 
-extension Facts.Origin {
+extension Facts.Origin: JSONObject {
   private enum CodingKeys: String, CodingKey {
     case version, profile, record, metadata
     case containerName = "container_name"
@@ -209,31 +208,34 @@ extension Facts.Origin {
     case acceptedNanoseconds = "accepted_ns"
     case timeoutNanoseconds = "timeout_ns"
   }
+
+  func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.version, version)
+    json.field(CodingKeys.profile, profile)
+    json.field(CodingKeys.containerName, containerName)
+    json.field(CodingKeys.record, record)
+    json.field(CodingKeys.bootID, bootID)
+    json.field(CodingKeys.acceptedNanoseconds, acceptedNanoseconds)
+    json.field(CodingKeys.timeoutNanoseconds, timeoutNanoseconds)
+    json.field(CodingKeys.metadata, metadata)
+  }
 }
 
-extension Facts.Progress {
+extension Facts.Progress: JSONObject {
   private enum CodingKeys: String, CodingKey {
     case step, ending, metadata
     case deadlineNanoseconds = "deadline_ns"
     case requestedEnd = "requested_end"
     case isPartlyReleased = "is_partly_released"
   }
-}
 
-/// Synthesized code takes these, which make no encoder for what is a string or a list.
-extension KeyedEncodingContainer {
-  fileprivate mutating func encode(_ step: Facts.Step, forKey key: Key) throws {
-    try encode(step.rawValue, forKey: key)
-  }
-
-  fileprivate mutating func encode(_ words: [String], forKey key: Key) throws {
-    var list = nestedUnkeyedContainer(forKey: key)
-    for word in words { try list.encode(word) }
-  }
-
-  fileprivate mutating func encode<Element: Encodable>(_ elements: [Element], forKey key: Key) throws {
-    var list = nestedUnkeyedContainer(forKey: key)
-    for element in elements { try list.encode(element) }
+  func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.step, step)
+    json.field(CodingKeys.deadlineNanoseconds, deadlineNanoseconds)
+    json.field(CodingKeys.requestedEnd, requestedEnd)
+    json.field(CodingKeys.isPartlyReleased, isPartlyReleased)
+    json.field(CodingKeys.ending, ending)
+    json.field(CodingKeys.metadata, metadata)
   }
 }
 
@@ -265,6 +267,9 @@ extension Facts.Environment {
       credentials: credentials.map { Profiles.Credential(name: $0.name, source: $0.source) })
   }
 
+}
+
+extension Facts.Environment: JSONObject {
   private enum CodingKeys: String, CodingKey {
     case name, command, mounts, credentials
     case baseImage = "base_image"
@@ -272,11 +277,35 @@ extension Facts.Environment {
     case repositoryTokenSource = "repo_token_source"
     case repositoryCache = "repo_cache"
   }
+
+  func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.name, name)
+    json.field(CodingKeys.baseImage, baseImage)
+    json.field(CodingKeys.methodologyDirectory, methodologyDirectory)
+    json.field(CodingKeys.command, command)
+    json.field(CodingKeys.mounts, mounts)
+    json.field(CodingKeys.credentials, credentials)
+    json.field(CodingKeys.repositoryTokenSource, repositoryTokenSource)
+    json.field(CodingKeys.repositoryCache, repositoryCache)
+  }
 }
 
-extension Facts.Environment.Mount {
+extension Facts.Environment.Mount: JSONObject {
   private enum CodingKeys: String, CodingKey {
     case source, target
     case isReadOnly = "read_only"
+  }
+
+  func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.source, source)
+    json.field(CodingKeys.target, target)
+    json.field(CodingKeys.isReadOnly, isReadOnly)
+  }
+}
+
+extension Facts.Environment.Credential: JSONObject {
+  func writeFields(to json: inout JSONWriter) {
+    json.field(CodingKeys.name, name)
+    json.field(CodingKeys.source, source)
   }
 }

@@ -81,7 +81,7 @@ extension Timestamp: CustomStringConvertible {
   public var description: String { return rfc3339 }
 }
 
-extension Timestamp: Codable {
+extension Timestamp: Decodable {
   /// Reads the text form; anything else is a data corruption error that quotes it.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
@@ -91,25 +91,6 @@ extension Timestamp: Codable {
         in: container, debugDescription: "'\(text)' is no RFC 3339 time in UTC between 1677 and 2262")
     }
     self = timestamp
-  }
-
-  /// Writes the text form with milliseconds.
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    try container.encode(rfc3339)
-  }
-}
-
-extension KeyedEncodingContainer {
-  /// Writes the text form as the string that it is. Synthesized code takes this one, which asks nothing about the type and
-  /// makes no encoder of its own.
-  public mutating func encode(_ value: Timestamp, forKey key: Key) throws {
-    try encode(value.rfc3339, forKey: key)
-  }
-
-  /// Writes the text form where there is a moment.
-  public mutating func encodeIfPresent(_ value: Timestamp?, forKey key: Key) throws {
-    try encodeIfPresent(value?.rfc3339, forKey: key)
   }
 }
 

@@ -2,7 +2,7 @@
 
 internal import ArgumentParser
 internal import Control
-internal import FoundationEssentials
+internal import JSON
 
 struct List: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -13,23 +13,12 @@ struct List: ParsableCommand {
   @Flag(help: "Print a JSON array instead of a table.")
   var json = false
 
-  private struct Row: Encodable {
-    var session_id: String
-    var profile: String
-    var phase: String
-    var age_ms: UInt64
-    var repository: String
-    var scheduled: Bool
-    /// Only of one that is queued.
-    var queue_position: Int?
-  }
-
   func run() throws {
     let json = json
     try Conversation.hold(options) { client throws(VerbFailure) in
       let reply = try await client.ask(.list)
       guard case .sessions(let sessions) = reply else { throw unexpected(reply) }
-      print(json ? Self.json(sessions) : Self.table(sessions))
+      print(json ? printedJSON(sessions.map(Row.init)) : Self.table(sessions))
       return 0
     }
   }
@@ -42,24 +31,37 @@ struct List: ParsableCommand {
       })
   }
 
-  private static func json(_ sessions: [LiveSession]) -> String {
-    printedJSON(
-      sessions.map {
-        Row(
-          session_id: $0.id, profile: $0.profile, phase: $0.phase, age_ms: $0.ageMilliseconds,
-          repository: $0.repository, scheduled: $0.isScheduled, queue_position: $0.queuePosition)
-      })
-  }
-
   private static func phase(of session: LiveSession) -> String {
     session.queuePosition.map { "\(session.phase) (\($0))" } ?? session.phase
   }
 }
 
-/// One value as a line of JSON.
-func printedJSON(_ value: some Encodable) -> String {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-  guard let data = try? encoder.encode(value) else { preconditionFailure("plain values have a JSON form") }
-  return String(decoding: data, as: UTF8.self)
+/// What `--json` prints of a session.
+private struct Row: JSONObject {
+  let session: LiveSession
+
+  private enum Key: String, CodingKey {
+    case sessionID = "session_id"
+    case profile, phase, repository, scheduled
+    case ageMilliseconds = "age_ms"
+    case queuePosition = "queue_position"
+  }
+
+  func writeFields(to json: inout JSONWriter) {
+    json.field(Key.ageMilliseconds, session.ageMilliseconds)
+    json.field(Key.phase, session.phase)
+    json.field(Key.profile, session.profile)
+    // Only of one that is queued.
+    json.field(Key.queuePosition, session.queuePosition)
+    json.field(Key.repository, session.repository)
+    json.field(Key.scheduled, session.isScheduled)
+    json.field(Key.sessionID, session.id)
+  }
+}
+
+/// One value as a line of JSON, which `print` ends.
+func printedJSON(_ value: some JSONWritable) -> String {
+  var json = JSONWriter()
+  value.write(to: &json)
+  return json.text()
 }

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Cron
+internal import JSON
 internal import Profiles
 internal import Reactor
 internal import Time
@@ -70,7 +71,7 @@ struct Schedule: ParsableCommand {
     // The order of the file decides between those that are due together: the sort is stable.
     upcoming.sort { $0.occurrence.due < $1.occurrence.due }
     if json {
-      print(printedJSON(upcoming.map(\.report)))
+      print(printedJSON(upcoming))
     } else if !upcoming.isEmpty {
       print(Terminal.table(Upcoming.header, upcoming.map(\.row)))
     }
@@ -151,24 +152,25 @@ private struct Upcoming {
       schedule.zone.name, schedule.expression.text,
     ]
   }
+}
 
-  var report: Report {
-    let schedule = runs.schedule
-    return Report(
-      profile: profile, schedule: schedule.expression.text, timezone: schedule.zone.name,
-      overlap: runs.overlap.rawValue, jitter_ms: schedule.jitter.wholeMilliseconds,
-      occurrence: schedule.zone.text(of: occurrence.moment), due: schedule.zone.text(of: occurrence.due),
-      in_ms: milliseconds)
+/// What `--json` prints of it.
+extension Upcoming: JSONObject {
+  private enum Key: String, CodingKey {
+    case profile, schedule, timezone, overlap, occurrence, due
+    case jitterMilliseconds = "jitter_ms"
+    case inMilliseconds = "in_ms"
   }
 
-  struct Report: Encodable {
-    var profile: String
-    var schedule: String
-    var timezone: String
-    var overlap: String
-    var jitter_ms: UInt64
-    var occurrence: String
-    var due: String
-    var in_ms: UInt64
+  func writeFields(to json: inout JSONWriter) {
+    let schedule = runs.schedule
+    json.field(Key.due, schedule.zone.text(of: occurrence.due))
+    json.field(Key.inMilliseconds, milliseconds)
+    json.field(Key.jitterMilliseconds, schedule.jitter.wholeMilliseconds)
+    json.field(Key.occurrence, schedule.zone.text(of: occurrence.moment))
+    json.field(Key.overlap, runs.overlap.rawValue)
+    json.field(Key.profile, profile)
+    json.field(Key.schedule, schedule.expression.text)
+    json.field(Key.timezone, schedule.zone.name)
   }
 }

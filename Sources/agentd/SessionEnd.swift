@@ -1,10 +1,11 @@
 // How the verbs that wait for a session tell of its end: an object, a closing line, an exit code.
 
 internal import Control
+internal import JSON
 internal import Reactor
 
 /// What `--json` prints of a session that has ended. Absent values are printed as null.
-struct FinishedReport: Encodable {
+struct FinishedReport: JSONObject {
   let finished: FinishedSession
 
   init(_ finished: FinishedSession) { self.finished = finished }
@@ -18,15 +19,14 @@ struct FinishedReport: Encodable {
     case record
   }
 
-  func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(finished.id, forKey: .sessionID)
-    try container.encode(finished.profile, forKey: .profile)
-    try container.encode(finished.outcome, forKey: .outcome)
-    try container.encode(finished.exitCode, forKey: .exitCode)
-    try container.encode(finished.signal, forKey: .signal)
-    try container.encode(finished.durationMilliseconds, forKey: .durationMilliseconds)
-    try container.encode(finished.record, forKey: .record)
+  func writeFields(to json: inout JSONWriter) {
+    json.field(Key.durationMilliseconds, finished.durationMilliseconds)
+    json.field(Key.exitCode, orNull: finished.exitCode)
+    json.field(Key.outcome, finished.outcome)
+    json.field(Key.profile, finished.profile)
+    json.field(Key.record, finished.record)
+    json.field(Key.sessionID, finished.id)
+    json.field(Key.signal, orNull: finished.signal)
   }
 }
 

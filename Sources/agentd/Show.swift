@@ -98,7 +98,7 @@ struct ShownSession {
 
   @Loop func tell(json: Bool) {
     if json {
-      print(printedJSON(Report(metadata: metadata, record: record, duration: duration, now: now)))
+      print(printedJSON(Metadata.Summary(metadata, record: record, duration: duration, until: now)))
     } else {
       let lines =
         facts + [""]
@@ -134,28 +134,5 @@ struct ShownSession {
     guard let outcome = metadata.outcome else { return now == nil ? "none" : "none yet" }
     if let signal = metadata.signal { return "\(outcome) (signal \(signal))" }
     return metadata.exitCode.map { "\(outcome) (exit code \($0))" } ?? outcome
-  }
-
-  /// session.json, and what follows from it.
-  struct Report: Encodable {
-    let metadata: Metadata
-    let record: String
-    let duration: Duration
-    let now: Timestamp?
-
-    private enum Key: String, CodingKey {
-      case record
-      case durationMilliseconds = "duration_ms"
-      case phaseMilliseconds = "phase_ms"
-    }
-
-    func encode(to encoder: any Encoder) throws {
-      try metadata.encode(to: encoder)
-      var container = encoder.container(keyedBy: Key.self)
-      try container.encode(record, forKey: .record)
-      try container.encode(duration.wholeMilliseconds, forKey: .durationMilliseconds)
-      let times = metadata.phaseTimes(until: now).map { ($0.name, $0.time.wholeMilliseconds) }
-      try container.encode(Dictionary(uniqueKeysWithValues: times), forKey: .phaseMilliseconds)
-    }
   }
 }

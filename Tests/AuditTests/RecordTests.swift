@@ -44,7 +44,7 @@ struct RecordTests {
     #expect(try names(in: record.runaPath) == [])
     #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
     #expect(try read(record.consoleLogPath) == "")
-    #expect(try read(record.metadataPath) == String(decoding: try Metadata.example().json(), as: UTF8.self))
+    #expect(try read(record.metadataPath) == String(decoding: Metadata.example().json(), as: UTF8.self))
     #expect(try scratch.openDescriptors() == 0)
   }
 
@@ -236,7 +236,7 @@ struct RecordTests {
     var buffer = [UInt8](repeating: 0, count: old.count + 1)
     let count = read(held, &buffer, buffer.count)
     #expect(buffer.prefix(count).elementsEqual(old))
-    #expect(try read(record.metadataPath).contains(#""commit" : "4b825dc""#))
+    #expect(try read(record.metadataPath).contains(#""commit": "4b825dc""#))
     #expect(mode(record.metadataPath) == 0o600)
     #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
   }
@@ -315,7 +315,7 @@ struct RecordTests {
     #expect(try !read(record.metadataPath).contains("outcome"))
     try record.publish(metadata)
     #expect(mode(record.metadataPath) == 0o444)
-    #expect(try read(record.metadataPath).contains(#""outcome" : "success""#))
+    #expect(try read(record.metadataPath).contains(#""outcome": "success""#))
     #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
     #expect(mode(record.path) == 0o700)
     #expect(try scratch.openDescriptors() == 0)

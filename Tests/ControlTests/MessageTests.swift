@@ -1,6 +1,6 @@
 // Messages: what goes into a frame comes out of it, and what is no frame of this build is told in one sentence.
 
-import FoundationEssentials
+import Foundation
 import Testing
 
 @testable import Control
@@ -33,13 +33,25 @@ struct MessageTests {
           timeoutMilliseconds: .max, detach: true)),
       .run(
         invocation: InvocationRequest(
-          profile: "", repository: nil, workUnit: nil, timeoutMilliseconds: nil, detach: false)),
+          profile: "", repository: nil, workUnit: nil, timeoutMilliseconds: nil, detach: false,
+          scheduledFor: "2026-11-23T04:05:06.789Z")),
     ])
   func requests(_ request: Request) throws {
     let line = encodeLine(request)
     // One line: the only newline is its end.
     #expect(line.firstIndex(of: UInt8(ascii: "\n")) == line.count - 1)
     #expect(try decodeLine(Array(line.dropLast()), as: Request.self, from: "client") == request)
+    try expectSorted(line)
+  }
+
+  /// Another implementation would write it in the same way, but for the case of hexadecimal digits.
+  private func expectSorted(_ line: [UInt8]) throws {
+    let sorted = try JSONSerialization.data(
+      withJSONObject: try JSONSerialization.jsonObject(with: Data(line)),
+      options: [.sortedKeys, .withoutEscapingSlashes])
+    #expect(
+      String(decoding: line, as: UTF8.self).lowercased()
+        == String(decoding: sorted, as: UTF8.self).lowercased() + "\n")
   }
 
   @Test(
@@ -48,17 +60,28 @@ struct MessageTests {
       Reply.done, .described(session: DescribedSession(record: "/r", metadata: "{\n\"a\": 1}\n")),
       .refused(reason: "No.\nNever."), .busy(reason: ""), .sessions(sessions: []),
       .accepted(session: AcceptedSession(id: "0123456789abcdef", record: "/r", consoleLog: "/r/c")),
+      .accepted(session: AcceptedSession(id: "0", record: "/r", consoleLog: "/r/c", queuedBehind: 0)),
       .finished(
         session: FinishedSession(
           id: "0123456789abcdef", profile: "p", outcome: "success", isSuccess: true, exitCode: 0, signal: nil,
           durationMilliseconds: 1, record: "/r", reason: nil, problems: ["a", "b"])),
+      .finished(
+        session: FinishedSession(
+          id: "", profile: "p", outcome: "terminated_by_signal", isSuccess: false, exitCode: 137, signal: 9,
+          durationMilliseconds: .max, record: "/r", reason: "\u{1}", problems: [])),
       .sessions(sessions: [
         LiveSession(
-          id: "0", profile: "p", phase: "command", ageMilliseconds: .max, repository: "r", isScheduled: false)
+          id: "0", profile: "p", phase: "command", ageMilliseconds: .max, repository: "r", isScheduled: false),
+        LiveSession(
+          id: "1", profile: "p", phase: "queued", ageMilliseconds: 0, repository: "r", isScheduled: true,
+          queuePosition: 1),
       ]),
     ])
   func replies(_ reply: Reply) throws {
-    #expect(try decodeLine(Array(encodeLine(reply).dropLast()), as: Reply.self, from: "daemon") == reply)
+    let line = encodeLine(reply)
+    #expect(line.firstIndex(of: UInt8(ascii: "\n")) == line.count - 1)
+    #expect(try decodeLine(Array(line.dropLast()), as: Reply.self, from: "daemon") == reply)
+    try expectSorted(line)
   }
 
   @Test("a message without content that is written in another way is the same message")
@@ -80,7 +103,7 @@ struct MessageTests {
     #expect(throws: FrameError.self) { try decodeLine(line, as: Reply.self, from: "daemon") }
   }
 
-  @Test("messages without content are written once, in the words of the coder")
+  @Test("messages without content are written once, as every message is")
   func constants() {
     #expect(Request.constants.map(\.message) == [.ping, .list])
     #expect(

@@ -72,7 +72,7 @@ private let nobody = "fedcba9876543210"
   try await clients[0].send(.describe(session: session.id))
   guard case .described(let described) = try await clients[0].next() else { throw CallFailed("describe", 0) }
   #expect(described.record == session.record)
-  #expect(described.metadata.contains("\"session_id\" : \"\(session.id)\""))
+  #expect(described.metadata.contains("\"session_id\": \"\(session.id)\""))
   try await clients[0].send(.ping)
   #expect(try await clients[0].next() == .done)
   #expect(try await follow(session.id, over: clients[1]) == .accepted(session: session))

@@ -62,12 +62,17 @@ struct LogSettingsTests {
 struct LogLineTests {
   private let time = "2026-11-23T04:05:06.789Z"
 
-  private func json(_ facts: Logger.Metadata) -> String {
-    EventLog.json(time: time, level: .info, label: "agentd", name: "agentd.event", facts: facts)
+  /// A line without its newline.
+  private func json(_ facts: Logger.Metadata, _ own: Logger.Metadata? = nil) -> String {
+    let line = EventLog.json(
+      time: time, level: .info, label: "agentd", name: "agentd.event", facts: EventLog.facts(facts, own))
+    #expect(line.last == UInt8(ascii: "\n"))
+    return String(decoding: line.dropLast(), as: UTF8.self)
   }
 
-  private func pretty(_ facts: Logger.Metadata) -> String {
-    EventLog.pretty(time: time, level: .warning, name: "agentd.event", facts: facts)
+  private func pretty(_ facts: Logger.Metadata, _ own: Logger.Metadata? = nil) -> String {
+    EventLog.pretty(
+      time: time, level: .warning, name: "agentd.event", facts: EventLog.facts(facts, own))
   }
 
   @Test("a JSON line has time, level, label and event, and each fact beside them")
@@ -93,7 +98,7 @@ struct LogLineTests {
     let line = json(["reason": "a\nb\r\t\"},{\"event\":\"fake\\\u{0}\u{1b}[31m\u{7f}/ü"])
     #expect(
       line.contains(
-        #""reason":"a\nb\r\t\"},{\"event\":\"fake\\\u0000\u001b[31m"#))
+        #""reason":"a\nb\r\t\"},{\"event\":\"fake\\\u0000\u001B[31m"#))
     #expect(!line.unicodeScalars.contains { $0.value < 0x20 })
     #expect(line.contains("/ü"))
   }
@@ -104,6 +109,18 @@ struct LogLineTests {
       json(["timestamp": "x", "level": "x", "label": "x", "event": "x"])
         == #"{"event":"agentd.event","label":"agentd","level":"info","timestamp":"2026-11-23T04:05:06.789Z"}"#
     )
+  }
+
+  @Test("an event's own facts take the place of those that its logger adds to each")
+  func ownFacts() {
+    let common: Logger.Metadata = ["profile": "p", "session_id": "s"]
+    let own: Logger.Metadata = ["profile": "q", "a": "x"]
+    #expect(
+      json(common, own).contains(
+        #"{"a":"x","event":"agentd.event","label":"agentd","level":"info","profile":"q","session_id":"s","#))
+    #expect(pretty(common, own).hasSuffix(" agentd.event a=x profile=q session_id=s"))
+    #expect(json(common, [:]) == json(common))
+    #expect(json([:], own) == json(own))
   }
 
   @Test("a pretty line has columns, and facts in the order of their names")

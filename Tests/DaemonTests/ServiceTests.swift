@@ -209,7 +209,7 @@ private struct LogLine: Decodable {
   #expect(finished.problems == [])
   #expect(await fixture.end() == nil)
   #expect(mode(of: "\(accepted.record)/agentd/session.json") == 0o444)
-  #expect(try contents(of: "\(accepted.record)/agentd/session.json").contains("\"outcome\" : \"blocked\""))
+  #expect(try contents(of: "\(accepted.record)/agentd/session.json").contains("\"outcome\": \"blocked\""))
   #expect(!exists(fixture.socketPath))
   #expect(!exists(fixture.pidFile))
   #expect(!exists(fixture.runtimeDirectory))
@@ -255,7 +255,7 @@ private struct LogLine: Decodable {
   try fixture.finish(0)
   #expect(raise(SIGINT) == 0)
   #expect(await fixture.end() == nil)
-  #expect(try contents(of: "\(detached.record)/agentd/session.json").contains("\"outcome\" : \"success\""))
+  #expect(try contents(of: "\(detached.record)/agentd/session.json").contains("\"outcome\": \"success\""))
 }
 
 @Loop private func keepRecordOpen() async throws {

@@ -79,6 +79,45 @@ struct FactsTests {
     #expect(facts.deadline == Instant(nanoseconds: 97))
   }
 
+  @Test(
+    "say how a session ended, in each way that there is",
+    arguments: [
+      Ending.exited(code: 0), .timedOut(code: 143), .timedOut(code: nil), .failed(reason: "\"\n"),
+      .setupFailed(code: 6, reason: nil), .setupFailed(code: 6, reason: "é"),
+    ])
+  func endings(_ ending: Ending) throws {
+    defer { scratch.remove() }
+    var facts = try facts()
+    facts.step = .ended
+    facts.requestedEnd = .stop
+    facts.ending = ending
+    try directory.write(facts)
+    #expect(try directory.facts() == facts)
+  }
+
+  @Test("have the form that earlier builds read and wrote")
+  func form() throws {
+    var facts = try facts()
+    facts.step = .ended
+    facts.ending = .timedOut(code: nil)
+    let lines = String(decoding: facts.lines(), as: UTF8.self).split(separator: "\n")
+    let origin = #"""
+      {"version":2,"profile":{"name":"worker","base_image":"base:1","methodology_dir":"/m",\#
+      "command":["run","it"],"mounts":[{"source":"/s","target":"/t","read_only":true}],\#
+      "credentials":[{"name":"API_KEY","source":"WORKER_KEY"}],"repo_token_source":"CLONE_TOKEN",\#
+      "repo_cache":true},"container_name":"agentd-0123abcd-worker-0123456789abcdef",\#
+      "record":"/audit/worker/x","boot_id":"\#(Boot.id)","accepted_ns":7,"timeout_ns":90000000000,\#
+      "metadata":{"daemon_id":"0123abcd","image":"base:1","profile":"worker",\#
+      "repo_url":"https://example.org/a.git","schema_version":1,"session_id":"0123456789abcdef",\#
+      "start_timestamp":"2026-11-18T11:06:41.000Z","work_unit":"issue-1"}}
+      """#
+    let progress = #"""
+      {"step":"ended","ending":{"timedOut":{}},"metadata":{"phases":[{"name":"image",\#
+      "start_timestamp":"2026-11-18T11:06:41.000Z"}]}}
+      """#
+    #expect(lines.map(String.init) == [origin, progress])
+  }
+
   @Test("that were cut anywhere in their last line are those before it, and what comes next is read")
   func cutLine() throws {
     defer { scratch.remove() }
