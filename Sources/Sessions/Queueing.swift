@@ -35,8 +35,8 @@ extension Session {
   ///
   /// - Parameter count: how many before it.
   public func tellQueued(behind count: Int) {
-    log.info(
-      "runner.session_queued",
-      metadata: ["repository": "\(repository)", "behind": .stringConvertible(count)])
+    tell(
+      .info, "runner.session_queued",
+      ["repository": "\(repository)", "behind": .stringConvertible(count)])
   }
 }

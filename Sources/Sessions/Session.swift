@@ -99,6 +99,18 @@ public final class Session {
     return log
   }
 
+  /// Writes an event, with what every event of the session has. Nothing is put together for one that is not written.
+  func tell(
+    _ level: Logger.Level, _ event: Logger.Message, _ facts: @autoclosure () -> Logger.Metadata = [:]
+  ) {
+    guard host.log.logLevel <= level else { return }
+    var facts = facts()
+    facts["session_id"] = "\(id)"
+    facts["container_name"] = "\(containerName)"
+    facts["profile"] = "\(profile)"
+    host.log.log(level: level, event, metadata: facts)
+  }
+
   /// What it was asked for, until it is released.
   var invocation: Invocation? {
     guard case .invocation(let invocation)? = pending else { return nil }
@@ -314,7 +326,7 @@ public final class Session {
     for (phase, time) in metadata.phaseTimes(until: Loop.wallClock) {
       facts["\(phase)_ms"] = .stringConvertible(time.wholeMilliseconds)
     }
-    log.info("runner.session_teardown", metadata: facts)
+    tell(.info, "runner.session_teardown", facts)
     return conclusion
   }
 
@@ -352,19 +364,18 @@ public final class Session {
     guard next != phase else { return }
     metadata.beginPhase(next.rawValue, at: moment)
     phase = next
-    log.debug("runner.session_phase", metadata: ["phase": "\(next.rawValue)"])
+    tell(.debug, "runner.session_phase", ["phase": "\(next.rawValue)"])
   }
 
   private func tell(_ ending: Ending, _ conclusion: Conclusion) {
     switch ending {
     case .failed(let sentence):
-      log.error("runner.session_error", metadata: ["reason": "\(sentence)"])
+      tell(.error, "runner.session_error", ["reason": "\(sentence)"])
     case .exited, .timedOut, .setupFailed:
       var facts: Logger.Metadata = ["outcome": "\(conclusion.outcome.label)"]
       if let code = conclusion.exitCode { facts["exit_code"] = .stringConvertible(code) }
       if case .setupFailed(_, let sentence?) = ending { facts["reason"] = "\(sentence)" }
-      log.log(
-        level: conclusion.outcome.isSuccess ? .info : .warning, "runner.session_outcome", metadata: facts)
+      tell(conclusion.outcome.isSuccess ? .info : .warning, "runner.session_outcome", facts)
     }
   }
 
@@ -382,7 +393,7 @@ public final class Session {
 
   /// Tells that something of the session's own machinery failed.
   func fail(_ stage: String, _ reason: String) {
-    log.error("runner.lifecycle_failure", metadata: ["stage": "\(stage)", "reason": "\(reason)"])
+    tell(.error, "runner.lifecycle_failure", ["stage": "\(stage)", "reason": "\(reason)"])
   }
 }
 

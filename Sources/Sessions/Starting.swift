@@ -67,7 +67,7 @@ extension Session {
   /// What is needed before podman is asked for a container: the image, and the clone's source.
   private func gather() async throws(Interruption) -> Parts {
     if case .queued = beginning { try await leaveQueue() }
-    log.info("runner.session_started", metadata: ["repository": "\(repository)"])
+    tell(.info, "runner.session_started", ["repository": "\(repository)"])
     let arrival = host.mirrors?.expect()
     defer { arrival?.end() }
     let image = try await findImage()
