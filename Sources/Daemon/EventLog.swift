@@ -86,7 +86,7 @@ public struct EventLog: LogHandler {
   /// A fact of an event: a list takes less than a dictionary that nobody asks.
   typealias Fact = (name: String, value: Logger.MetadataValue)
 
-  /// What is said of an event, in no order. Its own facts take the place of those that every event has.
+  /// What is said of an event, in no order. Its own facts take the place of those that its logger adds to each.
   static func facts(_ common: Logger.Metadata, _ own: Logger.Metadata?) -> [Fact] {
     guard let own, !own.isEmpty else { return common.map { ($0.key, $0.value) } }
     var facts: [Fact] = []
