@@ -22,18 +22,21 @@ public struct BindMount: Sendable, Equatable {
   /// The value of `--mount`: one CSV record since Podman 4.1 (containers/podman#13969), so each field is
   /// quoted by itself and commas, colons, quotes and newlines in a path are safe. `--volume` cannot say a colon.
   public var specification: String {
-    var fields = ["type=bind", "src=\(source)", "dst=\(target)"]
-    if isReadOnly { fields.append("ro") }
-    if isRelabelled { fields.append("relabel=shared") }
-    return fields.map(commaSeparatedField).joined(separator: ",")
+    var record = "type=bind,\(commaSeparatedField("src=\(source)")),\(commaSeparatedField("dst=\(target)"))"
+    if isReadOnly { record += ",ro" }
+    if isRelabelled { record += ",relabel=shared" }
+    return record
   }
 }
 
 /// A value as one field of a CSV record (RFC 4180), the way podman reads `--mount` and `--log-opt`.
 func commaSeparatedField(_ value: String) -> String {
-  let special = value.utf8.contains { byte in
-    byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\n")
-      || byte == UInt8(ascii: "\r")
+  var text = value
+  let special = text.withUTF8 { bytes in
+    bytes.contains { byte in
+      byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\n")
+        || byte == UInt8(ascii: "\r")
+    }
   }
   guard special else { return value }
   var field = "\""

@@ -144,7 +144,8 @@ public final class Child {
   public func wait() async -> CommandResult {
     await given.wait()
     return CommandResult(
-      status: status ?? .signaled(SIGKILL), standardOutput: output?.bytes ?? [], standardError: errorOutput.bytes,
+      status: status ?? .signaled(SIGKILL), standardOutput: output?.bytes ?? [],
+      standardError: errorOutput.bytes,
       timedOut: timedOut, isStuck: status == nil)
   }
 
@@ -211,11 +212,13 @@ private final class CStrings {
     pointers = .allocate(capacity: strings.count + 1)
     bytes = .allocate(capacity: strings.reduce(0) { $0 + $1.utf8.count + 1 })
     var next = bytes
-    for (index, string) in strings.enumerated() {
+    for index in strings.indices {
       pointers[index] = next
-      for byte in string.utf8 {
-        next.pointee = CChar(bitPattern: byte)
-        next += 1
+      // The words of a launch are kilobytes: copied as a whole, not byte by byte.
+      var string = strings[index]
+      next += string.withUTF8 { text in
+        if let start = text.baseAddress { memcpy(next, start, text.count) }
+        return text.count
       }
       next.pointee = 0
       next += 1
