@@ -38,8 +38,12 @@ public struct Record: Sendable, Hashable {
 
   static let consoleLogName = "console.log"
   static let metadataName = "session.json"
-  /// One name for all: a daemon that died in mid-write leaves no more than one, and the next write removes it.
+  /// What becomes session.json next, by a rename. One name for all: a daemon that died in mid-write leaves no more than one,
+  /// and the next write takes its place. Once the record is sealed it may be whole, on the disk, and all that tells of the
+  /// outcome there (`Sealing.Staged`).
   static let temporaryMetadataName = ".session.json.new"
+  /// What takes the place of that, where there is one.
+  static let nextMetadataName = ".session.json.next"
 }
 
 // MARK: - Making
@@ -127,7 +131,10 @@ extension Record {
     let name = FilePath(path).lastComponent?.string ?? ""
     if let directory = try? profile.open(name) {
       if let agentd = try? directory.open("agentd") {
-        for file in [Record.consoleLogName, Record.metadataName, Record.temporaryMetadataName] {
+        let names = [
+          Record.consoleLogName, Record.metadataName, Record.temporaryMetadataName, Record.nextMetadataName,
+        ]
+        for file in names {
           try? agentd.remove(file)
         }
       }
@@ -142,22 +149,19 @@ extension Record {
 extension Record {
   /// Replaces session.json: whoever reads it finds the old content or the new one, whole, even after a crash.
   func write(
-    _ metadata: Metadata, mode: mode_t, in agentd: borrowing Directory
+    _ content: [UInt8], mode: mode_t, in agentd: borrowing Directory
   ) throws(AuditError) {
-    let content = try content(metadata)
     let temporary = Record.temporaryMetadataName
     do {
       try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
     } catch .system(_, _, EEXIST) {
-      try agentd.remove(temporary)
-      try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
+      // It may be a staged one, and all that tells of the outcome if the power fails now: it is replaced, not removed.
+      let next = Record.nextMetadataName
+      try agentd.remove(next)
+      try agentd.create(next, mode: mode, content: content, isSynchronized: true)
+      try agentd.rename(next, to: temporary)
     }
-    do {
-      try agentd.rename(temporary, to: Record.metadataName)
-    } catch {
-      try? agentd.remove(temporary)
-      throw error
-    }
+    try agentd.rename(temporary, to: Record.metadataName)
     try agentd.sync()
   }
 
@@ -177,15 +181,31 @@ extension Record {
 
   /// Completes a sealed record with its last session.json, read-only. Nothing happens to a record after that.
   ///
-  /// What was sealed is on the disk since the last step of its `Sealing`, so only session.json is waited for here: its
-  /// content first, then its name.
-  public func publish(_ metadata: Metadata) throws(AuditError) {
+  /// What was sealed is on the disk since the last step of its `Sealing`. Where a session.json of the same size was staged
+  /// with it, no disk is waited for: the outcome is there under one name or the other, whenever the power fails. All that
+  /// can differ is when the last phases ended. Otherwise the new session.json is waited for: its content first, then its
+  /// name.
+  ///
+  /// - Parameter staged: what the record's `Sealing` has staged.
+  public func publish(_ metadata: Metadata, staged: Sealing.Staged? = nil) throws(AuditError) {
+    let content = try content(metadata)
+    if let staged, staged.length == content.count, (try? publishStaged(content)) != nil { return }
     let agentd = try openAgentd()
     // Sealing ends with console.log, so its mode stands for the whole record.
     let log = try Entry(
       describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
     guard log.type == S_IFREG, log.permissions == Sealing.fileMode else { throw .notSealed(record: path) }
-    try write(metadata, mode: Sealing.fileMode, in: agentd)
+    try write(content, mode: Sealing.fileMode, in: agentd)
+  }
+
+  /// Makes the staged file session.json. Not yet under that name it gets its last content, which differs in moments only: so
+  /// what a power failure leaves of the two is whole and has the outcome.
+  private func publishStaged(_ content: [UInt8]) throws(AuditError) {
+    let path = "\(path)/agentd/\(Record.temporaryMetadataName)"
+    let file = try openDescriptor(path, O_WRONLY, path: path)
+    try writeAll(content, to: file.raw, path: path)
+    try call("chmod", path) { Int(fchmod(file.raw, Sealing.fileMode)) }
+    try call("rename", metadataPath) { Int(rename(path, metadataPath)) }
   }
 
   /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept

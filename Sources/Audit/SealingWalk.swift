@@ -10,6 +10,7 @@ final class SealingWalk {
     case start
     case survey
     case seal
+    case settle
   }
 
   /// What is to be done with an entry.
@@ -28,6 +29,14 @@ final class SealingWalk {
   private var pass = Pass.start
   /// `runa/`, which is held from the first pass to the end.
   private var runa: DirectoryStream?
+  /// console.log, from its sealing to the end.
+  private var log: Descriptor?
+  /// What is to be staged.
+  private let metadata: Metadata?
+  /// The staged file, until it is on the disk.
+  private var stagedFile: Descriptor?
+  /// What was staged; told when the walk has come to its end.
+  private(set) var staged: Sealing.Staged?
   /// A directory that is being read.
   private struct Level {
     let stream: DirectoryStream
@@ -38,9 +47,10 @@ final class SealingWalk {
   /// The directories from `runa/` down to the one that is being read.
   private var levels: [Level] = []
 
-  init(record: Record, user: uid_t) throws(AuditError) {
+  init(record: Record, user: uid_t, staging metadata: Metadata?) throws(AuditError) {
     self.record = record
     self.user = user
+    self.metadata = metadata
     directory = try Directory(path: record.path)
     agentd = try directory.open("agentd")
     root = try Entry(describing: "", in: directory.descriptor.raw, path: record.path)
@@ -56,6 +66,8 @@ final class SealingWalk {
         } else {
           left -= 1
           if try nextPass() { return true }
+          // What follows waits for the disk.
+          if pass == .settle { return false }
         }
       }
       return false
@@ -112,27 +124,58 @@ final class SealingWalk {
       levels.append(Level(stream: runa, isClosed: isClosed))
       return false
     case .seal:
-      try finish()
+      pass = .settle
+      try sealLog()
+      stage()
+      return false
+    case .settle:
+      try settle()
       return true
     }
   }
 
   private static let consoleLog = "agentd/\(Record.consoleLogName)"
 
-  /// Seals console.log, whose mode stands for the whole record, and waits for the disk.
-  private func finish() throws(AuditError) {
+  /// Seals console.log, whose mode stands for the whole record.
+  private func sealLog() throws(AuditError) {
     let path = Self.consoleLog
     let log = try openDescriptor(Record.consoleLogName, in: agentd.descriptor.raw, O_RDONLY, path: path)
     let entry = try Entry(describing: "", in: log.raw, path: path)
     _ = try kind(of: entry, path)
     try set(Sealing.fileMode, on: log.raw, entry, path)
-    // For what the session printed and for the log's mode. It changed last, so the journal that this commits has the
-    // modes of the whole tree in it.
-    try call("fsync", path) { Int(fsync(log.raw)) }
+    self.log = consume log
+  }
+
+  /// Writes the last session.json under its temporary name. Where one has that name already, it is left to the publishing,
+  /// which puts another in its place.
+  private func stage() {
+    guard let content = try? metadata?.json() else { return }
+    let name = Record.temporaryMetadataName
+    let flags = O_WRONLY | O_CREAT | O_EXCL
+    guard let file = try? openDescriptor(name, in: agentd.descriptor.raw, flags, mode: 0o600, path: name)
+    else { return }
+    do {
+      try writeAll(content, to: file.raw, path: name)
+      stagedFile = consume file
+      staged = Sealing.Staged(length: content.count)
+    } catch {
+      try? agentd.remove(name)
+    }
+  }
+
+  /// Waits for the disk.
+  private func settle() throws(AuditError) {
+    // What is staged first. It changed last, so the journal that this commits has all the rest in it.
+    if let file = stagedFile?.raw, fsync(file) != 0 { staged = nil }
+    stagedFile = nil
+    // For what the session printed and for the log's mode, the last of the tree's to change.
+    guard let log = log?.raw, let runa else { preconditionFailure("the log and runa/ were sealed before") }
+    try call("fsync", Self.consoleLog) { Int(fsync(log)) }
     // For the mode and the owner of runa/ on a file system without such a journal. Where there is one, it has nothing
     // left to write: hence the order.
-    guard let runa else { preconditionFailure("the survey begins with runa/") }
     try call("fsync", "runa") { Int(fsync(runa.descriptor)) }
+    // For the name of what is staged.
+    if staged != nil, fsync(agentd.descriptor.raw) != 0 { staged = nil }
   }
 }
 

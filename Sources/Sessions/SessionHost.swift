@@ -80,7 +80,7 @@ public final class SessionHost {
   }
 
   /// Begins to seal a record while its container is removed; nil where too many do.
-  func sealEarly(_ seal: @escaping @Loop () async -> String?) -> Task<String?, Never>? {
+  func sealEarly<Sealed: Sendable>(_ seal: @escaping @Loop () async -> Sealed) -> Task<Sealed, Never>? {
     guard earlySeals < Self.earlySealLimit else { return nil }
     earlySeals += 1
     return Loop.spawn {
