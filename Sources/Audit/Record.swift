@@ -21,12 +21,25 @@ public struct Record: Sendable, Hashable {
 
   /// A record that is there already.
   public init(path: String) {
-    self.path = FilePath(path).string
+    self.path = Record.normalized(path)
   }
 
   /// The record of a session, which need not be there.
   public init(auditRoot: String, profile: String, session: String) {
-    path = FilePath(auditRoot).appending(profile).appending(session).string
+    let root = Record.normalized(auditRoot)
+    path =
+      root.utf8.last == UInt8(ascii: "/") ? "\(root)\(profile)/\(session)" : "\(root)/\(profile)/\(session)"
+  }
+
+  /// A path without slashes that mean nothing. Most have none, and are not taken apart to find that out.
+  static func normalized(_ path: String) -> String {
+    let slash = UInt8(ascii: "/")
+    var last: UInt8 = 0
+    for byte in path.utf8 {
+      if byte == slash, last == slash { return FilePath(path).string }
+      last = byte
+    }
+    return last == slash ? FilePath(path).string : path
   }
 
   /// The directory that the session writes to.
@@ -70,9 +83,7 @@ extension Record {
   /// Throws `.collision` when the record's directory is there already; where anything else fails, nothing of the record
   /// is left.
   public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
-    for name in [metadata.profile, metadata.sessionID] where FilePath.Component(name)?.kind != .regular {
-      throw .unusableName(name)
-    }
+    try checkNames(metadata)
     let root = try Directory.openOrMake(FilePath(auditRoot))
     // Made by an earlier session or by hand: closed to others all the same.
     let profile = try root.openOrMake(metadata.profile, mode: 0o700)
@@ -86,6 +97,49 @@ extension Record {
       throw error
     }
     return record
+  }
+
+  /// Makes the record of a session that starts, as above, in the directory of its profile that is open.
+  ///
+  /// A record costs the daemon as many calls as it has parts: each is named relative to the profile's directory, and modes
+  /// are those that the calls give, unless the umask takes something away from them.
+  public static func create(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Record {
+    guard profiles.givesModes else {
+      return try create(auditRoot: profiles.auditRoot, metadata: metadata)
+    }
+    try checkNames(metadata)
+    let profile = try profiles.open(metadata.profile)
+    let id = metadata.sessionID
+    let record = Record(path: profile.directory.path(of: id))
+    let content = try record.content(metadata)
+    guard try profile.directory.make(id, mode: 0o700) else { throw .collision(record: record.path) }
+    do {
+      try fill(profile.directory, id, content)
+    } catch {
+      record.discard(from: profile.directory)
+      throw error
+    }
+    return record
+  }
+
+  private static func checkNames(_ metadata: Metadata) throws(AuditError) {
+    for name in [metadata.profile, metadata.sessionID]
+    where name.isEmpty || name == "." || name == ".." || name.utf8.contains(where: { $0 == 0x2F || $0 == 0 })
+    {
+      throw .unusableName(name)
+    }
+  }
+
+  private static func fill(
+    _ profile: borrowing Directory, _ id: String, _ content: [UInt8]
+  ) throws(AuditError) {
+    _ = try profile.make("\(id)/runa", mode: 0o777)
+    try profile.setMode(0o777, of: "\(id)/runa")
+    let agentd = "\(id)/agentd"
+    _ = try profile.make(agentd, mode: 0o700)
+    try profile.makeFile("\(agentd)/\(consoleLogName)", mode: 0o600)
+    // The last, because with it the record counts as made.
+    try profile.create("\(agentd)/\(metadataName)", mode: 0o600, content: content, isSynchronized: false)
   }
 
   private static func fill(_ directory: consuming Directory, _ content: [UInt8]) throws(AuditError) {

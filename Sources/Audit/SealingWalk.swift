@@ -24,13 +24,14 @@ final class SealingWalk {
   private let user: uid_t
   private var modes = HeldModes()
   private let directory: Directory
-  private let agentd: Directory
   private let root: Entry
   private var pass = Pass.start
   /// `runa/`, which is held from the first pass to the end.
   private var runa: DirectoryStream?
-  /// console.log, from its sealing to the end.
+  /// console.log, which is held like that, too.
   private var log: Descriptor?
+  /// What both were found to be before anything was changed.
+  private var entries: (runa: Entry, log: Entry)?
   /// What is to be staged.
   private let metadata: Metadata?
   /// The staged file, until it is on the disk.
@@ -52,7 +53,6 @@ final class SealingWalk {
     self.user = user
     self.metadata = metadata
     directory = try Directory(path: record.path)
-    agentd = try directory.open("agentd")
     root = try Entry(describing: "", in: directory.descriptor.raw, path: record.path)
   }
 
@@ -106,20 +106,23 @@ final class SealingWalk {
     switch pass {
     case .start:
       pass = .survey
-      let log = try Entry(
-        describing: Record.consoleLogName, in: agentd.descriptor.raw, path: Self.consoleLog)
-      _ = try kind(of: log, Self.consoleLog)
+      // Not by way of a descriptor of agentd/, in which nobody but this user and root makes a name.
+      let path = Self.consoleLog
+      let log = try openDescriptor(path, in: directory.descriptor.raw, O_RDONLY, path: path)
+      let logEntry = try Entry(describing: "", in: log.raw, path: path)
+      _ = try kind(of: logEntry, path)
       let runa = try open("runa", in: directory.descriptor.raw, "runa")
-      _ = try kind(of: try Entry(describing: "", in: runa.descriptor, path: "runa"), "runa")
-      levels.append(Level(stream: runa, isClosed: false))
-      self.runa = runa
-      return false
-    case .survey:
-      guard let runa else { preconditionFailure("the survey begins with runa/") }
-      pass = .seal
       let entry = try Entry(describing: "", in: runa.descriptor, path: "runa")
       _ = try kind(of: entry, "runa")
-      let isClosed = try close(runa.descriptor, entry, "runa")
+      levels.append(Level(stream: runa, isClosed: false))
+      self.log = consume log
+      self.runa = runa
+      entries = (entry, logEntry)
+      return false
+    case .survey:
+      guard let runa, let entry = entries?.runa else { preconditionFailure("the survey begins with runa/") }
+      pass = .seal
+      let isClosed = try close(runa.descriptor, try current(entry, runa.descriptor, "runa"), "runa")
       runa.rewind()
       levels.append(Level(stream: runa, isClosed: isClosed))
       return false
@@ -138,28 +141,35 @@ final class SealingWalk {
 
   /// Seals console.log, whose mode stands for the whole record.
   private func sealLog() throws(AuditError) {
-    let path = Self.consoleLog
-    let log = try openDescriptor(Record.consoleLogName, in: agentd.descriptor.raw, O_RDONLY, path: path)
-    let entry = try Entry(describing: "", in: log.raw, path: path)
+    guard let log = log?.raw, let entry = entries?.log else {
+      preconditionFailure("the survey begins with it")
+    }
+    try set(Sealing.fileMode, on: log, try current(entry, log, Self.consoleLog), Self.consoleLog)
+  }
+
+  /// What a descriptor holds is by now. It is what it was found to be at first, where only this user and root could have
+  /// changed that.
+  private func current(_ entry: Entry, _ held: Int32, _ path: String) throws(AuditError) -> Entry {
+    guard entry.owner != user else { return entry }
+    let entry = try Entry(describing: "", in: held, path: path)
     _ = try kind(of: entry, path)
-    try set(Sealing.fileMode, on: log.raw, entry, path)
-    self.log = consume log
+    return entry
   }
 
   /// Writes the last session.json under its temporary name. Where one has that name already, it is left to the publishing,
   /// which puts another in its place.
   private func stage() {
     guard let content = try? metadata?.json() else { return }
-    let name = Record.temporaryMetadataName
+    let name = "agentd/\(Record.temporaryMetadataName)"
     let flags = O_WRONLY | O_CREAT | O_EXCL
-    guard let file = try? openDescriptor(name, in: agentd.descriptor.raw, flags, mode: 0o600, path: name)
+    guard let file = try? openDescriptor(name, in: directory.descriptor.raw, flags, mode: 0o600, path: name)
     else { return }
     do {
       try writeAll(content, to: file.raw, path: name)
       stagedFile = consume file
       staged = Sealing.Staged(length: content.count)
     } catch {
-      try? agentd.remove(name)
+      try? directory.remove(name)
     }
   }
 
@@ -175,7 +185,10 @@ final class SealingWalk {
     // left to write: hence the order.
     try call("fsync", "runa") { Int(fsync(runa.descriptor)) }
     // For the name of what is staged.
-    if staged != nil, fsync(agentd.descriptor.raw) != 0 { staged = nil }
+    if staged != nil {
+      let agentd = try? directory.open("agentd")
+      if (try? agentd?.sync()) == nil { staged = nil }
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 // What all sessions of a daemon share.
 
+internal import Audit
 public import Engine
 public import Logging
 public import Reactor
@@ -37,6 +38,8 @@ public final class SessionHost {
   public let runtimeDirectory: String
   /// Where the records are.
   public let auditRoot: String
+  /// The directories in which they are made.
+  let profiles: OpenProfiles
   /// The program, and its leading words, that seals the record at the path that follows: agentd itself.
   let sealCommand: [String]
   /// Receives the events of sessions.
@@ -57,6 +60,7 @@ public final class SessionHost {
     self.daemonID = daemonID
     self.runtimeDirectory = runtimeDirectory
     self.auditRoot = auditRoot
+    profiles = OpenProfiles(auditRoot: auditRoot)
     self.sealCommand = sealCommand
     self.log = log
     isRuntimeInMemory = MemoryFileSystem.holds(runtimeDirectory)
