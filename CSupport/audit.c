@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,6 +48,18 @@ int agentd_entry_set_mode_of(int directory, const char *name, uint32_t mode) {
 
 int agentd_entry_set_owner(int held, uint32_t owner) {
   return fchownat(held, "", owner, (gid_t)-1, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+uint32_t agentd_umask(void) {
+  uint32_t mask = 0777;
+  FILE *status = fopen("/proc/thread-self/status", "re");
+  if (status == NULL) return mask;
+  char line[256];
+  while (fgets(line, sizeof line, status) != NULL) {
+    if (sscanf(line, "Umask: %o", &mask) == 1) break;
+  }
+  fclose(status);
+  return mask;
 }
 
 struct agentd_directory {

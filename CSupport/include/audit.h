@@ -23,6 +23,10 @@ int agentd_entry_set_mode_of(int directory, const char *name, uint32_t mode);
 // Gives what the descriptor holds to a user.
 int agentd_entry_set_owner(int held, uint32_t owner);
 
+// The umask of the calling thread, without changing it for a moment, in which other threads would have another one. 0777
+// where the kernel does not tell.
+uint32_t agentd_umask(void);
+
 // A directory that is being read, and the entries of it that were read last. As opendir(3) has it, without what that asks
 // the kernel besides.
 struct agentd_directory;

@@ -86,6 +86,11 @@ struct Directory: ~Copyable {
     }
   }
 
+  /// Makes an empty file. The umask has its say.
+  func makeFile(_ name: String, mode: mode_t) throws(AuditError) {
+    try call("mknod", path(of: name)) { Int(mknodat(descriptor.raw, name, S_IFREG | mode, 0)) }
+  }
+
   /// Sets the mode of an entry, never through a symlink.
   func setMode(_ mode: mode_t, of name: String) throws(AuditError) {
     guard agentd_entry_set_mode_of(descriptor.raw, name, mode) < 0 else { return }

@@ -21,12 +21,25 @@ public struct Record: Sendable, Hashable {
 
   /// A record that is there already.
   public init(path: String) {
-    self.path = FilePath(path).string
+    self.path = Record.normalized(path)
   }
 
   /// The record of a session, which need not be there.
   public init(auditRoot: String, profile: String, session: String) {
-    path = FilePath(auditRoot).appending(profile).appending(session).string
+    let root = Record.normalized(auditRoot)
+    path =
+      root.utf8.last == UInt8(ascii: "/") ? "\(root)\(profile)/\(session)" : "\(root)/\(profile)/\(session)"
+  }
+
+  /// A path without slashes that mean nothing. Most have none, and are not taken apart to find that out.
+  static func normalized(_ path: String) -> String {
+    let slash = UInt8(ascii: "/")
+    var last: UInt8 = 0
+    for byte in path.utf8 {
+      if byte == slash, last == slash { return FilePath(path).string }
+      last = byte
+    }
+    return last == slash ? FilePath(path).string : path
   }
 
   /// The directory that the session writes to.
@@ -38,8 +51,12 @@ public struct Record: Sendable, Hashable {
 
   static let consoleLogName = "console.log"
   static let metadataName = "session.json"
-  /// One name for all: a daemon that died in mid-write leaves no more than one, and the next write removes it.
+  /// What becomes session.json next, by a rename. One name for all: a daemon that died in mid-write leaves no more than one,
+  /// and the next write takes its place. Once the record is sealed it may be whole, on the disk, and all that tells of the
+  /// outcome there (`Sealing.Staged`).
   static let temporaryMetadataName = ".session.json.new"
+  /// What takes the place of that, where there is one.
+  static let nextMetadataName = ".session.json.next"
 }
 
 // MARK: - Making
@@ -66,9 +83,7 @@ extension Record {
   /// Throws `.collision` when the record's directory is there already; where anything else fails, nothing of the record
   /// is left.
   public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
-    for name in [metadata.profile, metadata.sessionID] where FilePath.Component(name)?.kind != .regular {
-      throw .unusableName(name)
-    }
+    try checkNames(metadata)
     let root = try Directory.openOrMake(FilePath(auditRoot))
     // Made by an earlier session or by hand: closed to others all the same.
     let profile = try root.openOrMake(metadata.profile, mode: 0o700)
@@ -82,6 +97,49 @@ extension Record {
       throw error
     }
     return record
+  }
+
+  /// Makes the record of a session that starts, as above, in the directory of its profile that is open.
+  ///
+  /// A record costs the daemon as many calls as it has parts: each is named relative to the profile's directory, and modes
+  /// are those that the calls give, unless the umask takes something away from them.
+  public static func create(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Record {
+    guard profiles.givesModes else {
+      return try create(auditRoot: profiles.auditRoot, metadata: metadata)
+    }
+    try checkNames(metadata)
+    let profile = try profiles.open(metadata.profile)
+    let id = metadata.sessionID
+    let record = Record(path: profile.directory.path(of: id))
+    let content = metadata.json()
+    guard try profile.directory.make(id, mode: 0o700) else { throw .collision(record: record.path) }
+    do {
+      try fill(profile.directory, id, content)
+    } catch {
+      record.discard(from: profile.directory)
+      throw error
+    }
+    return record
+  }
+
+  private static func checkNames(_ metadata: Metadata) throws(AuditError) {
+    for name in [metadata.profile, metadata.sessionID]
+    where name.isEmpty || name == "." || name == ".." || name.utf8.contains(where: { $0 == 0x2F || $0 == 0 })
+    {
+      throw .unusableName(name)
+    }
+  }
+
+  private static func fill(
+    _ profile: borrowing Directory, _ id: String, _ content: [UInt8]
+  ) throws(AuditError) {
+    _ = try profile.make("\(id)/runa", mode: 0o777)
+    try profile.setMode(0o777, of: "\(id)/runa")
+    let agentd = "\(id)/agentd"
+    _ = try profile.make(agentd, mode: 0o700)
+    try profile.makeFile("\(agentd)/\(consoleLogName)", mode: 0o600)
+    // The last, because with it the record counts as made.
+    try profile.create("\(agentd)/\(metadataName)", mode: 0o600, content: content, isSynchronized: false)
   }
 
   private static func fill(_ directory: consuming Directory, _ content: [UInt8]) throws(AuditError) {
@@ -127,7 +185,10 @@ extension Record {
     let name = FilePath(path).lastComponent?.string ?? ""
     if let directory = try? profile.open(name) {
       if let agentd = try? directory.open("agentd") {
-        for file in [Record.consoleLogName, Record.metadataName, Record.temporaryMetadataName] {
+        let names = [
+          Record.consoleLogName, Record.metadataName, Record.temporaryMetadataName, Record.nextMetadataName,
+        ]
+        for file in names {
           try? agentd.remove(file)
         }
       }
@@ -142,22 +203,19 @@ extension Record {
 extension Record {
   /// Replaces session.json: whoever reads it finds the old content or the new one, whole, even after a crash.
   func write(
-    _ metadata: Metadata, mode: mode_t, in agentd: borrowing Directory
+    _ content: [UInt8], mode: mode_t, in agentd: borrowing Directory
   ) throws(AuditError) {
-    let content = metadata.json()
     let temporary = Record.temporaryMetadataName
     do {
       try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
     } catch .system(_, _, EEXIST) {
-      try agentd.remove(temporary)
-      try agentd.create(temporary, mode: mode, content: content, isSynchronized: true)
+      // It may be a staged one, and all that tells of the outcome if the power fails now: it is replaced, not removed.
+      let next = Record.nextMetadataName
+      try agentd.remove(next)
+      try agentd.create(next, mode: mode, content: content, isSynchronized: true)
+      try agentd.rename(next, to: temporary)
     }
-    do {
-      try agentd.rename(temporary, to: Record.metadataName)
-    } catch {
-      try? agentd.remove(temporary)
-      throw error
-    }
+    try agentd.rename(temporary, to: Record.metadataName)
     try agentd.sync()
   }
 
@@ -169,15 +227,31 @@ extension Record {
 
   /// Completes a sealed record with its last session.json, read-only. Nothing happens to a record after that.
   ///
-  /// What was sealed is on the disk since the last step of its `Sealing`, so only session.json is waited for here: its
-  /// content first, then its name.
-  public func publish(_ metadata: Metadata) throws(AuditError) {
+  /// What was sealed is on the disk since the last step of its `Sealing`. Where a session.json of the same size was staged
+  /// with it, no disk is waited for: the outcome is there under one name or the other, whenever the power fails. All that
+  /// can differ is when the last phases ended. Otherwise the new session.json is waited for: its content first, then its
+  /// name.
+  ///
+  /// - Parameter staged: what the record's `Sealing` has staged.
+  public func publish(_ metadata: Metadata, staged: Sealing.Staged? = nil) throws(AuditError) {
+    let content = metadata.json()
+    if let staged, staged.length == content.count, (try? publishStaged(content)) != nil { return }
     let agentd = try openAgentd()
     // Sealing ends with console.log, so its mode stands for the whole record.
     let log = try Entry(
       describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
     guard log.type == S_IFREG, log.permissions == Sealing.fileMode else { throw .notSealed(record: path) }
-    try write(metadata, mode: Sealing.fileMode, in: agentd)
+    try write(content, mode: Sealing.fileMode, in: agentd)
+  }
+
+  /// Makes the staged file session.json. Not yet under that name it gets its last content, which differs in moments only: so
+  /// what a power failure leaves of the two is whole and has the outcome.
+  private func publishStaged(_ content: [UInt8]) throws(AuditError) {
+    let path = "\(path)/agentd/\(Record.temporaryMetadataName)"
+    let file = try openDescriptor(path, O_WRONLY, path: path)
+    try writeAll(content, to: file.raw, path: path)
+    try call("chmod", path) { Int(fchmod(file.raw, Sealing.fileMode)) }
+    try call("rename", metadataPath) { Int(rename(path, metadataPath)) }
   }
 
   /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept

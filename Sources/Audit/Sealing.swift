@@ -20,6 +20,9 @@ internal import Synchronization
 /// journal the other modes are in; waiting for each file would cost a disk access a file, and syncfs would wait for
 /// whatever every other session writes to that file system. What is sealed needs no more waiting when it is published.
 ///
+/// With the sealing the last session.json may be put on the disk beside the present one: it is *staged*. The container may
+/// be there still, so nobody reads it as session.json; `Record.publish` gives it that name, and waits for no disk then.
+///
 /// Every function waits for the disk: call it on the worker, never on the loop.
 public final class Sealing: Sendable {
   /// How deep directories may be nested in a record, `runa/` included; each level holds one descriptor.
@@ -29,9 +32,16 @@ public final class Sealing: Sendable {
   /// The mode of everything else that is sealed.
   static let fileMode: mode_t = 0o444
 
+  /// A last session.json that is on the disk, under the name that it has until it is published.
+  public struct Staged: Sendable, Equatable {
+    /// Its size in bytes.
+    let length: Int
+  }
+
   private enum State {
+    case unopened(Record, uid_t, Metadata?)
     case walking(SealingWalk)
-    case finished
+    case finished(Staged?)
     case failed(AuditError)
   }
 
@@ -44,28 +54,55 @@ public final class Sealing: Sendable {
 
   /// `user` decides whether ownership is a reason to stop: root, also that of a user namespace, seals for all.
   init(record: Record, actingAs user: uid_t) throws(AuditError) {
-    state = Mutex(.walking(try SealingWalk(record: record, user: user)))
+    state = Mutex(.walking(try SealingWalk(record: record, user: user, staging: nil)))
+  }
+
+  /// Does nothing yet: the first step opens the record.
+  ///
+  /// - Parameter staging: the last session.json, as far as it is known, to be staged when all else is sealed; nil for none.
+  ///   That this fails is no failure of the sealing.
+  public init(of record: Record, staging: Metadata? = nil) {
+    state = Mutex(.unopened(record, Sealing.user, staging))
+  }
+
+  /// Asked once: a session is too short for a call whose answer does not change.
+  private static let user = geteuid()
+
+  /// What was staged; nil when nothing was, or the record is not sealed.
+  public var staged: Staged? {
+    state.withLock {
+      guard case .finished(let staged) = $0 else { return nil }
+      return staged
+    }
   }
 
   /// Handles at most this many entries and tells whether the record is sealed. After an error the sealing is
   /// over, and every further step throws the same error; a new `Sealing` starts from the beginning.
+  ///
+  /// The last step handles none: it is the one that waits for the disk. Of several sealings, those that come to it together
+  /// wait for one commit of the journal, where one after the other would wait for one each.
   public func step(entries: Int) throws(AuditError) -> Bool {
     precondition(entries > 0, "a step that handles no entry never ends")
     return try state.withLock { (state: inout sending State) throws(AuditError) -> Bool in
-      switch state {
-      case .finished:
-        return true
-      case .failed(let error):
-        throw error
-      case .walking(let walk):
-        do throws(AuditError) {
-          guard try walk.advance(entries: entries) else { return false }
-          state = .finished
+      do throws(AuditError) {
+        let walk: SealingWalk
+        switch state {
+        case .finished:
           return true
-        } catch {
-          state = .failed(error)
+        case .failed(let error):
           throw error
+        case .unopened(let record, let user, let staging):
+          walk = try SealingWalk(record: record, user: user, staging: staging)
+          state = .walking(walk)
+        case .walking(let begun):
+          walk = begun
         }
+        guard try walk.advance(entries: entries) else { return false }
+        state = .finished(walk.staged)
+        return true
+      } catch {
+        state = .failed(error)
+        throw error
       }
     }
   }

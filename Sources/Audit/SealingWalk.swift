@@ -10,6 +10,7 @@ final class SealingWalk {
     case start
     case survey
     case seal
+    case settle
   }
 
   /// What is to be done with an entry.
@@ -23,11 +24,20 @@ final class SealingWalk {
   private let user: uid_t
   private var modes = HeldModes()
   private let directory: Directory
-  private let agentd: Directory
   private let root: Entry
   private var pass = Pass.start
   /// `runa/`, which is held from the first pass to the end.
   private var runa: DirectoryStream?
+  /// console.log, which is held like that, too.
+  private var log: Descriptor?
+  /// What both were found to be before anything was changed.
+  private var entries: (runa: Entry, log: Entry)?
+  /// What is to be staged.
+  private let metadata: Metadata?
+  /// The staged file, until it is on the disk.
+  private var stagedFile: Descriptor?
+  /// What was staged; told when the walk has come to its end.
+  private(set) var staged: Sealing.Staged?
   /// A directory that is being read.
   private struct Level {
     let stream: DirectoryStream
@@ -38,11 +48,11 @@ final class SealingWalk {
   /// The directories from `runa/` down to the one that is being read.
   private var levels: [Level] = []
 
-  init(record: Record, user: uid_t) throws(AuditError) {
+  init(record: Record, user: uid_t, staging metadata: Metadata?) throws(AuditError) {
     self.record = record
     self.user = user
+    self.metadata = metadata
     directory = try Directory(path: record.path)
-    agentd = try directory.open("agentd")
     root = try Entry(describing: "", in: directory.descriptor.raw, path: record.path)
   }
 
@@ -56,6 +66,8 @@ final class SealingWalk {
         } else {
           left -= 1
           if try nextPass() { return true }
+          // What follows waits for the disk.
+          if pass == .settle { return false }
         }
       }
       return false
@@ -94,45 +106,89 @@ final class SealingWalk {
     switch pass {
     case .start:
       pass = .survey
-      let log = try Entry(
-        describing: Record.consoleLogName, in: agentd.descriptor.raw, path: Self.consoleLog)
-      _ = try kind(of: log, Self.consoleLog)
+      // Not by way of a descriptor of agentd/, in which nobody but this user and root makes a name.
+      let path = Self.consoleLog
+      let log = try openDescriptor(path, in: directory.descriptor.raw, O_RDONLY, path: path)
+      let logEntry = try Entry(describing: "", in: log.raw, path: path)
+      _ = try kind(of: logEntry, path)
       let runa = try open("runa", in: directory.descriptor.raw, "runa")
-      _ = try kind(of: try Entry(describing: "", in: runa.descriptor, path: "runa"), "runa")
-      levels.append(Level(stream: runa, isClosed: false))
-      self.runa = runa
-      return false
-    case .survey:
-      guard let runa else { preconditionFailure("the survey begins with runa/") }
-      pass = .seal
       let entry = try Entry(describing: "", in: runa.descriptor, path: "runa")
       _ = try kind(of: entry, "runa")
-      let isClosed = try close(runa.descriptor, entry, "runa")
+      levels.append(Level(stream: runa, isClosed: false))
+      self.log = consume log
+      self.runa = runa
+      entries = (entry, logEntry)
+      return false
+    case .survey:
+      guard let runa, let entry = entries?.runa else { preconditionFailure("the survey begins with runa/") }
+      pass = .seal
+      let isClosed = try close(runa.descriptor, try current(entry, runa.descriptor, "runa"), "runa")
       runa.rewind()
       levels.append(Level(stream: runa, isClosed: isClosed))
       return false
     case .seal:
-      try finish()
+      pass = .settle
+      try sealLog()
+      stage()
+      return false
+    case .settle:
+      try settle()
       return true
     }
   }
 
   private static let consoleLog = "agentd/\(Record.consoleLogName)"
 
-  /// Seals console.log, whose mode stands for the whole record, and waits for the disk.
-  private func finish() throws(AuditError) {
-    let path = Self.consoleLog
-    let log = try openDescriptor(Record.consoleLogName, in: agentd.descriptor.raw, O_RDONLY, path: path)
-    let entry = try Entry(describing: "", in: log.raw, path: path)
+  /// Seals console.log, whose mode stands for the whole record.
+  private func sealLog() throws(AuditError) {
+    guard let log = log?.raw, let entry = entries?.log else {
+      preconditionFailure("the survey begins with it")
+    }
+    try set(Sealing.fileMode, on: log, try current(entry, log, Self.consoleLog), Self.consoleLog)
+  }
+
+  /// What a descriptor holds is by now. It is what it was found to be at first, where only this user and root could have
+  /// changed that.
+  private func current(_ entry: Entry, _ held: Int32, _ path: String) throws(AuditError) -> Entry {
+    guard entry.owner != user else { return entry }
+    let entry = try Entry(describing: "", in: held, path: path)
     _ = try kind(of: entry, path)
-    try set(Sealing.fileMode, on: log.raw, entry, path)
-    // For what the session printed and for the log's mode. It changed last, so the journal that this commits has the
-    // modes of the whole tree in it.
-    try call("fsync", path) { Int(fsync(log.raw)) }
+    return entry
+  }
+
+  /// Writes the last session.json under its temporary name. Where one has that name already, it is left to the publishing,
+  /// which puts another in its place.
+  private func stage() {
+    guard let content = metadata?.json() else { return }
+    let name = "agentd/\(Record.temporaryMetadataName)"
+    let flags = O_WRONLY | O_CREAT | O_EXCL
+    guard let file = try? openDescriptor(name, in: directory.descriptor.raw, flags, mode: 0o600, path: name)
+    else { return }
+    do {
+      try writeAll(content, to: file.raw, path: name)
+      stagedFile = consume file
+      staged = Sealing.Staged(length: content.count)
+    } catch {
+      try? directory.remove(name)
+    }
+  }
+
+  /// Waits for the disk.
+  private func settle() throws(AuditError) {
+    // What is staged first. It changed last, so the journal that this commits has all the rest in it.
+    if let file = stagedFile?.raw, fsync(file) != 0 { staged = nil }
+    stagedFile = nil
+    // For what the session printed and for the log's mode, the last of the tree's to change.
+    guard let log = log?.raw, let runa else { preconditionFailure("the log and runa/ were sealed before") }
+    try call("fsync", Self.consoleLog) { Int(fsync(log)) }
     // For the mode and the owner of runa/ on a file system without such a journal. Where there is one, it has nothing
     // left to write: hence the order.
-    guard let runa else { preconditionFailure("the survey begins with runa/") }
     try call("fsync", "runa") { Int(fsync(runa.descriptor)) }
+    // For the name of what is staged.
+    if staged != nil {
+      let agentd = try? directory.open("agentd")
+      if (try? agentd?.sync()) == nil { staged = nil }
+    }
   }
 }
 

@@ -75,10 +75,19 @@ extension Record {
   }
 
   /// What session.json says; nil when it cannot be read.
-  public var metadata: Metadata? {
-    guard let file = try? openDescriptor(metadataPath, O_RDONLY, path: metadataPath) else { return nil }
+  public var metadata: Metadata? { Record.metadata(at: metadataPath) }
+
+  /// What session.json was to say, by a daemon that had sealed the record and did not come to publish it: it is on the disk
+  /// before the container is removed. nil when there is none, or it was cut short.
+  public var stagedMetadata: Metadata? {
+    let staged = Record.metadata(at: "\(path)/agentd/\(Record.temporaryMetadataName)")
+    return staged?.outcome == nil ? nil : staged
+  }
+
+  private static func metadata(at path: String) -> Metadata? {
+    guard let file = try? openDescriptor(path, O_RDONLY, path: path) else { return nil }
     var bytes: [UInt8] = []
-    while bytes.count <= Record.metadataLimit {
+    while bytes.count <= metadataLimit {
       let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 14) { buffer, filled in
         filled = max(0, read(file.raw, buffer.baseAddress, buffer.count))
       }

@@ -1,5 +1,6 @@
 // How a session ended, for whoever asked for it.
 
+internal import Audit
 internal import JSON
 
 /// What ended a session's container, or kept it from ever running.
@@ -46,6 +47,29 @@ enum Ending: Sendable, Decodable, Equatable {
         code: SetupScript.failureCode,
         reason: "the container ended with exit code \(code) before its setup came to the command")
     }
+  }
+
+  /// What a record says that was to be complete: an ending that it would be completed with again, word for word.
+  ///
+  /// - Returns: nil for a record without an outcome, and for one that no ending of this build leads to.
+  init?(_ metadata: Metadata) {
+    switch metadata.outcome.flatMap({ Outcome(label: $0) }) {
+    case nil: return nil
+    case .error: self = .failed(reason: metadata.error ?? "")
+    case .timedOut: self = .timedOut(code: metadata.exitCode)
+    // Of the command or of the setup: it is one to whoever reads the record.
+    case .infrastructureFailure:
+      guard let code = metadata.exitCode else { return nil }
+      self = .setupFailed(code: code, reason: metadata.error)
+    case .success, .genericFailure, .usageError, .blocked, .nothingReady, .workFailed, .commandNotExecutable,
+      .commandNotFound, .terminatedBySignal:
+      guard let code = metadata.exitCode else { return nil }
+      self = .exited(code: code)
+    }
+    let conclusion = Conclusion(self)
+    guard conclusion.outcome.label == metadata.outcome, conclusion.exitCode == metadata.exitCode,
+      conclusion.signal == metadata.signal, conclusion.reason == metadata.error
+    else { return nil }
   }
 
   /// The image cannot run the setup at all.

@@ -18,7 +18,7 @@ struct Findings: Sendable, Equatable {
 
   /// How far its facts say that it came; nil when they are lost.
   var step: Facts.Step?
-  /// How its facts say that it ended.
+  /// How its facts say that it ended; where they are lost, how its record does.
   var ending: Ending?
   /// Why an earlier daemon had begun to end it.
   var requestedEnd: Facts.RequestedEnd?
@@ -89,7 +89,9 @@ enum Decision: Sendable, Equatable {
   }
 
   private static func withoutFacts(_ findings: Findings) -> Decision {
-    switch findings.container {
+    // Written down when the container had ended. What podman knows of it by now is no better.
+    if let ending = findings.ending { return .finished(ending) }
+    return switch findings.container {
     case .dead(let code, .some): ended(code, findings)
     case .dead(_, nil), .absent, .ending, .live: .interrupted(reason: lost)
     }

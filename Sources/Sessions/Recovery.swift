@@ -69,8 +69,10 @@ public struct Recovery {
       recovered.append(try await recover(id, facts, trace, hasFacts: true))
       traces[id] = nil
     }
-    for (record, metadata) in await findUnfinished(except: Set(recovered.map(\.session.id))) {
-      guard let id = SessionID(metadata.sessionID), let facts = facts(of: metadata, record) else { continue }
+    for unfinished in await findUnfinished(except: Set(recovered.map(\.session.id))) {
+      guard let id = SessionID(unfinished.metadata.sessionID), let facts = facts(of: unfinished) else {
+        continue
+      }
       recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: false))
       traces[id] = nil
     }
@@ -138,14 +140,39 @@ public struct Recovery {
     }
   }
 
-  private func findUnfinished(except known: Set<SessionID>) async -> [(Record, Metadata)] {
-    let names = Set(known.map(\.description))
-    return await host.worker.run { [root = host.auditRoot, daemon = host.daemonID] in
-      Record.unfinished(auditRoot: root, daemon: daemon, except: names)
+  /// An open record of this daemon, of a session whose facts are lost.
+  private struct Unfinished: Sendable {
+    let record: Record
+    /// What is known of the session.
+    let metadata: Metadata
+    /// How it ended, where its record was as good as complete.
+    let ending: Ending?
+
+    /// The outcome may have come to the disk and not to its place, or there without the mode that tells it.
+    init(_ record: Record, _ metadata: Metadata) {
+      self.record = record
+      for final in [record.stagedMetadata, metadata] {
+        guard let final, final.sessionID == metadata.sessionID, final.daemonID == metadata.daemonID,
+          let ending = Ending(final)
+        else { continue }
+        self.metadata = final
+        self.ending = ending
+        return
+      }
+      self.metadata = metadata
+      ending = nil
     }
   }
 
-  private func facts(of metadata: Metadata, _ record: Record) -> Facts? {
+  private func findUnfinished(except known: Set<SessionID>) async -> [Unfinished] {
+    let names = Set(known.map(\.description))
+    return await host.worker.run { [root = host.auditRoot, daemon = host.daemonID] in
+      Record.unfinished(auditRoot: root, daemon: daemon, except: names).map { Unfinished($0, $1) }
+    }
+  }
+
+  private func facts(of unfinished: Unfinished) -> Facts? {
+    var metadata = unfinished.metadata
     guard
       let name = ContainerName(
         daemon: host.daemonID, profile: metadata.profile, session: metadata.sessionID)
@@ -153,10 +180,16 @@ public struct Recovery {
     let age = Loop.wallClock - metadata.startTimestamp
     let now = Loop.now.nanoseconds
     let accepted = Instant(nanoseconds: now - min(age.wholeNanoseconds, now))
-    var metadata = metadata
-    // When it left the phase that its record was made in is not known, nor through which it came after that.
-    metadata.phases.removeAll { $0.endTimestamp == nil }
-    return Facts(metadata, containerName: name.description, record: record.path, accepted: accepted)
+    // When it left the phase that its record was made in is not known, nor through which it came after that. When it was
+    // over is, where its record says how it ended, but for what is done once more now.
+    let again = [SessionPhase.teardown.rawValue, SessionPhase.seal.rawValue]
+    metadata.phases.removeAll { $0.endTimestamp == nil || again.contains($0.name) }
+    // Said again when the container is removed.
+    (metadata.outcome, metadata.exitCode, metadata.signal, metadata.error) = (nil, nil, nil, nil)
+    var facts = Facts(
+      metadata, containerName: name.description, record: unfinished.record.path, accepted: accepted)
+    facts.ending = unfinished.ending
+    return facts
   }
 
   // MARK: Deciding
@@ -235,6 +268,8 @@ public struct Recovery {
   /// When a session ended that does not go on: as podman has it, or else when it last printed something. nil for one
   /// whose container is killed now.
   private func endTime(_ findings: Findings, _ facts: Facts) async -> Timestamp? {
+    // Of which only the record tells, and that it had ended.
+    if findings.step == nil, findings.ending != nil, let time = facts.metadata.endTimestamp { return time }
     switch findings.container {
     case .live: return nil
     case .dead(_, let time?): return time

@@ -186,7 +186,7 @@ public final class Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
-      let made = await host.worker.run { [auditRoot = host.auditRoot] in make(directory, facts, auditRoot) }
+      let made = await host.worker.run { [profiles = host.profiles] in make(directory, facts, profiles) }
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)
@@ -226,7 +226,7 @@ public final class Session {
 
   /// On the worker: the facts before the record, so that no record is without them.
   private nonisolated static func make(
-    _ directory: PrivateDirectory, _ facts: Facts, _ auditRoot: String
+    _ directory: PrivateDirectory, _ facts: Facts, _ profiles: OpenProfiles
   ) -> Preparation {
     do throws(SystemError) {
       try directory.create(facts)
@@ -237,7 +237,7 @@ public final class Session {
         "The session's private directory cannot be made (\(error)): see to the runtime directory.")
     }
     do throws(AuditError) {
-      _ = try Record.create(auditRoot: auditRoot, metadata: facts.metadata)
+      _ = try Record.create(in: profiles, metadata: facts.metadata)
       return .made
     } catch {
       try? directory.remove()

@@ -1,5 +1,6 @@
 // What all sessions of a daemon share.
 
+internal import Audit
 public import Engine
 public import Logging
 public import Reactor
@@ -37,6 +38,8 @@ public final class SessionHost {
   public let runtimeDirectory: String
   /// Where the records are.
   public let auditRoot: String
+  /// The directories in which they are made.
+  let profiles: OpenProfiles
   /// The program, and its leading words, that seals the record at the path that follows: agentd itself.
   let sealCommand: [String]
   /// Receives the events of sessions.
@@ -58,6 +61,7 @@ public final class SessionHost {
     self.daemonID = daemonID
     self.runtimeDirectory = runtimeDirectory
     self.auditRoot = auditRoot
+    profiles = OpenProfiles(auditRoot: auditRoot)
     self.sealCommand = sealCommand
     self.log = log
     isRuntimeInMemory = MemoryFileSystem.holds(runtimeDirectory)
@@ -81,7 +85,7 @@ public final class SessionHost {
   }
 
   /// Begins to seal a record while its container is removed; nil where too many do.
-  func sealEarly(_ seal: @escaping @Loop () async -> String?) -> Task<String?, Never>? {
+  func sealEarly<Sealed: Sendable>(_ seal: @escaping @Loop () async -> Sealed) -> Task<Sealed, Never>? {
     guard earlySeals < Self.earlySealLimit else { return nil }
     earlySeals += 1
     return Loop.spawn {

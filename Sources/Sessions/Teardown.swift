@@ -3,6 +3,7 @@
 internal import Audit
 internal import Engine
 internal import Reactor
+internal import Time
 
 extension Session {
   /// Entries sealed in one step: about a millisecond, in which a short job of another session may have to wait.
@@ -16,14 +17,24 @@ extension Session {
     /// Why something of it is still there.
     var problem: String?
     /// The sealing that was begun beside it, and what came of it.
-    let sealed: Task<String?, Never>?
+    let sealed: Task<Sealed, Never>?
+  }
+
+  /// What came of sealing a record.
+  struct Sealed: Sendable {
+    /// Why it could not be done.
+    var problem: String?
+    /// The last session.json, where it was put on the disk beside it.
+    var staged: Sealing.Staged?
   }
 
   /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
   ///
-  /// What is quiet is sealed while podman removes the container. All else waits until nobody can write into it.
+  /// What is quiet is sealed while podman removes the container, and how it ended is staged beside its session.json. So when
+  /// the container has gone, the outcome is on the disk and has only to get its name. All else waits until nobody can write
+  /// into it.
   @inline(never) func removeContainer(_ conclusion: Conclusion) async -> Departure {
-    let sealed = isQuiet ? host.sealEarly { await self.sealTree() } : nil
+    let sealed = isQuiet ? host.sealEarly { await self.sealTree(staging: conclusion) } : nil
     return Departure(conclusion: conclusion, problem: await tearDown(), sealed: sealed)
   }
 
@@ -33,11 +44,12 @@ extension Session {
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
   @inline(never) func leave(_ departure: Departure) async -> [String] {
-    let problem = await departure.sealed?.value
+    let early = await departure.sealed?.value
     if let left = departure.problem { return [left] }
     if await !isComplete() {
-      if let problem = departure.sealed == nil ? await sealTree() : problem { return [incomplete(problem)] }
-      if let problem = await publish(departure.conclusion) { return [incomplete(problem)] }
+      let sealed = if let early { early } else { await sealTree() }
+      if let problem = sealed.problem { return [incomplete(problem)] }
+      if let problem = await publish(departure.conclusion, sealed.staged) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
       try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeEmptied() }
@@ -82,24 +94,32 @@ extension Session {
 
   /// Makes all of the record read-only but its metadata.
   ///
-  /// - Returns: why it could not be done.
-  @inline(never) private func sealTree() async -> String? {
+  /// - Parameter conclusion: how the session ended, to be put on the disk with it; nil where it is published next anyway.
+  @inline(never) private func sealTree(staging conclusion: Conclusion? = nil) async -> Sealed {
+    let sealing = Sealing(of: record, staging: conclusion.map(metadataToStage))
     do throws(AuditError) {
-      var (sealing, isDone) = try await host.worker.run { [record] () throws(AuditError) in
-        let sealing = try Sealing(record: record)
-        return (sealing, try sealing.step(entries: Self.sealStep))
-      }
+      var isDone = false
       while !isDone {
-        isDone = try await host.worker.runSteps { [sealing] () throws(AuditError) in
+        isDone = try await host.worker.runSteps { () throws(AuditError) in
           try sealing.step(entries: Self.sealStep)
         }
       }
     } catch {
-      guard case .foreignOwner = error else { return "\(error)" }
-      if let problem = await sealInUserNamespace() { return problem }
+      guard case .foreignOwner = error else { return Sealed(problem: "\(error)") }
+      if let problem = await sealInUserNamespace() { return Sealed(problem: problem) }
     }
     Checkpoint.sealed.pass()
-    return nil
+    return Sealed(staged: sealing.staged)
+  }
+
+  /// What session.json will say, but for when the last phases end, which is put at now. Moments are of one length, so that
+  /// is no matter to the size.
+  private func metadataToStage(_ conclusion: Conclusion) -> Metadata {
+    let now = Loop.wallClock
+    var staged = metadata
+    staged.beginPhase(SessionPhase.seal.rawValue, at: now)
+    staged.conclude(conclusion, at: now)
+    return staged
   }
 
   /// Under rootless podman the agent's files belong to sub-uids, which only root of the user namespace may change.
@@ -116,21 +136,28 @@ extension Session {
   }
 
   /// Gives the record its outcome: it is complete then.
-  @inline(never) private func publish(_ conclusion: Conclusion) async -> String? {
-    metadata.outcome = conclusion.outcome.label
-    metadata.exitCode = conclusion.exitCode
-    metadata.signal = conclusion.signal
-    metadata.error = conclusion.reason
-    metadata.endPhase(at: Loop.wallClock)
+  @inline(never) private func publish(_ conclusion: Conclusion, _ staged: Sealing.Staged?) async -> String? {
+    metadata.conclude(conclusion, at: Loop.wallClock)
     do throws(AuditError) {
       try await host.worker.run { [record, metadata, isOnDisk] () throws(AuditError) in
         if !isOnDisk { try record.synchronize() }
-        try record.publish(metadata)
+        try record.publish(metadata, staged: staged)
       }
       Checkpoint.published.pass()
       return nil
     } catch {
       return "\(error)"
     }
+  }
+}
+
+extension Metadata {
+  /// Says how the session ended, and that its last phase is over.
+  fileprivate mutating func conclude(_ conclusion: Conclusion, at moment: Timestamp) {
+    course.outcome = conclusion.outcome.label
+    course.exitCode = conclusion.exitCode
+    course.signal = conclusion.signal
+    course.error = conclusion.reason
+    endPhase(at: moment)
   }
 }

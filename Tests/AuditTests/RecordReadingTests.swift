@@ -74,7 +74,7 @@ struct RecordReadingTests {
     metadata.outcome = "timed_out"
     metadata.exitCode = 143
     metadata.phases = [.init(name: "seal", startTimestamp: metadata.startTimestamp)]
-    try record.write(metadata, mode: 0o600, in: record.openAgentd())
+    try record.write(metadata.json(), mode: 0o600, in: record.openAgentd())
     #expect(try record.readMetadata() == metadata)
   }
 

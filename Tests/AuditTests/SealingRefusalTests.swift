@@ -127,7 +127,7 @@ struct SealingRefusalTests {
     }
     let second = try scratch.record("1111111111111111")
     try check("unlink", unlink(second.consoleLogPath))
-    #expect(throws: AuditError.system(call: "statx", path: second.consoleLogPath, code: ENOENT)) {
+    #expect(throws: AuditError.system(call: "open", path: second.consoleLogPath, code: ENOENT)) {
       try Sealing(record: second).sealCompletely()
     }
     #expect(mode(second.runaPath) == 0o777)

@@ -150,6 +150,8 @@ private func reasons(_ event: String) -> [String] { ServiceFixture.log[event].co
   #expect(stuck.problems.count == 1)
   #expect(stuck.problems.first?.contains("podman rm took too long and was killed") == true)
   #expect(Record(path: stuck.record).standing == .open)
+  #expect(Record(path: stuck.record).metadata?.outcome == nil)
+  #expect(Record(path: stuck.record).stagedMetadata?.outcome == "success")
   // With others first, and then once by itself.
   #expect(try fixture.podman.calls(of: "rm").count == 3)
   fixture.clear("rm")
@@ -224,14 +226,23 @@ private struct SmallDisk {
   #expect(reasons("agentd.run_rejected") == [refusal])
   disk.empty()
 
-  // Full when the record is to be completed: the outcome is known and told.
-  try fixture.on("rm", disk.filling)
+  // Full when the outcome is to be staged, and when the record is to be completed: the outcome is known and told.
+  try fixture.on("end", disk.filling)
   let open = try #require(await fixture.run(client, code: 3))
   #expect(open.outcome == "blocked")
   #expect(open.problems.count == 1)
   #expect(open.problems.first?.contains("No space left on device") == true)
   #expect(reasons("runner.lifecycle_failure").last?.contains("No space left on device") == true)
   #expect(Record(path: open.record).standing == .open)
+  #expect(Record(path: open.record).stagedMetadata == nil)
+  fixture.clear("end")
+  disk.empty()
+
+  // Full when the record is to be completed whose outcome was staged: that has its room.
+  let staged = "\(fixture.configuration.daemon.auditRoot)/worker/*/agentd/.session.json.new"
+  try fixture.on(
+    "rm", "until cat \(staged) 2>/dev/null | grep -q outcome; do sleep 0.01; done; \(disk.filling)")
+  #expect(try await fixture.run(client, code: 5)?.problems == [])
   fixture.clear("rm")
   disk.empty()
 

@@ -92,6 +92,33 @@ struct RecoveryTests {
       try directory.create(facts)
     }
 
+    /// A record as the power failure has left it that came when its container was being removed: sealed, and how it ended
+    /// staged beside its session.json.
+    func stage(_ session: String, _ ending: Ending, daemon: String? = nil) throws {
+      var staged = try leaveRecord(session, daemon: instance.id)
+      if let daemon {
+        staged = Metadata(
+          sessionID: session, daemonID: daemon, profile: "worker", repoURL: "https://example.org/a.git",
+          startTimestamp: staged.startTimestamp, image: "base:1", phases: staged.phases)
+      }
+      let end = Self.stagedEnd
+      for (phase, seconds) in [("command", -5), ("teardown", 0), ("seal", 1)] as [(String, Int)] {
+        staged.beginPhase(phase, at: end + .seconds(seconds))
+      }
+      staged.endPhase(at: end + .seconds(1))
+      staged.endTimestamp = end
+      staged.commit = String(repeating: "c", count: 40)
+      staged.imageDigest = "sha256:\(String(repeating: "d", count: 64))"
+      let conclusion = Conclusion(ending)
+      staged.outcome = conclusion.outcome.label
+      staged.exitCode = conclusion.exitCode
+      staged.signal = conclusion.signal
+      staged.error = conclusion.reason
+      try Sealing(of: record(session), staging: staged).sealCompletely()
+    }
+
+    static let stagedEnd = Timestamp(secondsSinceEpoch: 1_795_000_100)
+
     /// What podman says of containers: session, state, exit code, and whether anybody saw the end.
     func leaveContainers(_ containers: [(session: String, state: String, code: Int, wasSeen: Bool)]) throws {
       let names = containers.map { "agentd-\(instance.id)-worker-\($0.session)" }
@@ -278,6 +305,117 @@ struct RecoveryTests {
         "The facts of session \(Self.three) cannot be read: it is not JSON with a version."
       ])
     #expect(try PrivateDirectory.sessions(in: fixture.instance.runtimeDirectory).isEmpty)
+  }
+
+  @Test("an outcome that was on the disk when the power failed is the session's, word for word") @Loop
+  func staged() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    let endings: [Ending] =
+      [0, 1, 2, 3, 4, 5, 6, 77, 126, 127, 137].map { .exited(code: $0) } + [
+        .timedOut(code: nil), .timedOut(code: 143), .setupFailed(code: 6, reason: nil),
+        .noShell("base:1"), .failed(reason: "a \"reason\", as it was"), .failed(reason: ""),
+      ]
+    var sessions: [String: Ending] = [:]
+    for (number, ending) in endings.enumerated() {
+      let session = "00000000000001\(number + 10)"
+      try fixture.stage(session, ending)
+      sessions[session] = ending
+    }
+    // podman and the kernel know no better: a container that a reboot ended is 0 to podman.
+    try fixture.leaveContainers([
+      ("0000000000000110", "exited", 0, true), ("0000000000000111", "exited", 0, false),
+    ])
+    let ends = try await fixture.recover()
+    #expect(ends.count == endings.count)
+    for (session, ending) in sessions {
+      let conclusion = Conclusion(ending)
+      let metadata = try #require(fixture.record(session).metadata)
+      #expect(metadata.outcome == conclusion.outcome.label)
+      #expect(metadata.exitCode == conclusion.exitCode)
+      #expect(metadata.signal == conclusion.signal)
+      #expect(metadata.error == conclusion.reason)
+      #expect(ends[session]?.outcome == conclusion.outcome)
+      #expect(ends[session]?.problems == [])
+      #expect(metadata.endTimestamp == Fixture.stagedEnd)
+      #expect(metadata.commit == String(repeating: "c", count: 40))
+      #expect(metadata.imageDigest?.hasSuffix("dddd") == true)
+      #expect(metadata.phases.map(\.name) == ["setup", "command", "teardown", "seal"])
+      #expect(metadata.phases[1].endTimestamp == Fixture.stagedEnd)
+      let agentd = "\(fixture.record(session).path)/agentd"
+      #expect(mode(of: fixture.record(session).metadataPath) == 0o444)
+      #expect(!exists("\(agentd)/.session.json.new"))
+      #expect(try fixture.podman.calls(of: "rm").contains { $0.contains(session) })
+      #expect(!exists(fixture.directory(session)))
+    }
+    #expect(Set(fixture.events["agentd.session_recovered"].map { $0["how"] }) == ["finished"])
+  }
+
+  @Test("what was staged and is cut, empty, another's or of another build is as if it were not there") @Loop
+  func unusableStaged() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    func path(_ session: String) -> String { "\(fixture.record(session).path)/agentd/.session.json.new" }
+    let four = "0000000000000004"
+    let five = "0000000000000005"
+    for session in [Self.one, Self.two, four] { try fixture.stage(session, .exited(code: 0)) }
+    try fixture.stage(Self.three, .exited(code: 0), daemon: "ffffffff")
+    let whole = try contents(of: path(Self.one))
+    try write(String(whole.dropLast(3)), to: path(Self.one))
+    try write("", to: path(Self.two))
+    try write(whole.replacing("success", with: "victory"), to: path(four))
+    try fixture.stage(five, .exited(code: 0))
+    try write(whole, to: path(five))
+    let ends = try await fixture.recover()
+    #expect(ends.count == 5)
+    for session in [Self.one, Self.two, Self.three, four, five] {
+      let metadata = try #require(fixture.record(session).metadata)
+      #expect(metadata.outcome == "error")
+      #expect(metadata.error == Decision.lost)
+      #expect(metadata.exitCode == nil)
+      #expect(metadata.commit == nil)
+      #expect(fixture.record(session).standing == .complete)
+      #expect(!exists(path(session)))
+    }
+  }
+
+  @Test("a record whose last session.json has its name and not its mode yet is completed with what it says")
+  @Loop
+  func namedNotClosed() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    try fixture.stage(Self.one, .exited(code: 4))
+    let record = fixture.record(Self.one)
+    #expect(rename("\(record.path)/agentd/.session.json.new", record.metadataPath) == 0)
+    #expect(try await fixture.recover()[Self.one]?.outcome == .nothingReady)
+    #expect(record.metadata?.outcome == "nothing_ready")
+    #expect(record.standing == .complete)
+  }
+
+  @Test("nothing is published of what was staged while the container is there; a later start does it") @Loop
+  func stagedAndNotRemoved() async throws {
+    let fixture = try Fixture(#"if [ $verb = rm ] && [ -e "$here/stuck" ]; then fail 125 'it is stuck'; fi"#)
+    defer { fixture.clear() }
+    try fixture.stage(Self.one, .exited(code: 3))
+    let record = fixture.record(Self.one)
+    try write("", to: "\(fixture.scratch.path)/stuck")
+    // Each time without facts, as after one power failure more.
+    for _ in 0..<2 {
+      #expect(try await fixture.recover()[Self.one]?.problems.count == 1)
+      #expect(record.standing == .open)
+      #expect(record.metadata?.outcome == nil)
+      #expect(record.stagedMetadata?.outcome == "blocked")
+      let directory = PrivateDirectory(path: fixture.directory(Self.one))
+      try directory.remove()
+    }
+    #expect(try await fixture.recover()[Self.one]?.problems.count == 1)
+    #expect(unlink("\(fixture.scratch.path)/stuck") == 0)
+    // And with the facts that the start before has written.
+    #expect(exists("\(fixture.directory(Self.one))/facts.jsonl"))
+    #expect(try await fixture.recover()[Self.one]?.problems == [])
+    #expect(record.metadata?.outcome == "blocked")
+    #expect(record.metadata?.endTimestamp == Fixture.stagedEnd)
+    #expect(record.standing == .complete)
   }
 
   @Test("containers and directories of no session are removed, and what is not of this instance stays") @Loop

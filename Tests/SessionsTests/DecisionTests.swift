@@ -117,17 +117,25 @@ struct DecisionTests {
       Row(step: .ended, container: .absent, decision: .interrupted(reason: Decision.unknown))
     ]
 
-  private static let withoutFacts: [Row] = [
-    Row(step: nil, container: .dead(code: 3, at: time), decision: .finished(.exited(code: 3))),
-    Row(
-      step: nil, container: .dead(code: 6, at: time), report: unreleased,
-      decision: .interrupted(reason: Ending.unreleased)),
-    Row(
-      step: nil, container: .dead(code: 0, at: nil), decision: .interrupted(reason: Decision.lost)),
-    Row(step: nil, container: .absent, decision: .interrupted(reason: Decision.lost)),
-    Row(step: nil, container: .live, report: atCommand, decision: .interrupted(reason: Decision.lost)),
-    Row(step: nil, container: .ending, decision: .interrupted(reason: Decision.lost)),
-  ]
+  private static let withoutFacts: [Row] =
+    [
+      Row(step: nil, container: .dead(code: 3, at: time), decision: .finished(.exited(code: 3))),
+      Row(
+        step: nil, container: .dead(code: 6, at: time), report: unreleased,
+        decision: .interrupted(reason: Ending.unreleased)),
+      Row(
+        step: nil, container: .dead(code: 0, at: nil), decision: .interrupted(reason: Decision.lost)),
+      Row(step: nil, container: .absent, decision: .interrupted(reason: Decision.lost)),
+    ]
+    + everyContainer.map { container in
+      // Its record tells.
+      Row(
+        step: nil, ending: .exited(code: 5), container: container, report: silent,
+        decision: .finished(.exited(code: 5)))
+    } + [
+      Row(step: nil, container: .live, report: atCommand, decision: .interrupted(reason: Decision.lost)),
+      Row(step: nil, container: .ending, decision: .interrupted(reason: Decision.lost)),
+    ]
 
   @Test(
     "is decided by its facts, its container, its report and its FIFO",
