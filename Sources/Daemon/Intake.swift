@@ -14,12 +14,11 @@ struct Intake {
   private static let timeoutLimit: Duration = .seconds(365 * 86400)
 
   let configuration: Configuration
-  let worker: Worker
 
   /// Validates a request and reads its secrets.
   ///
   /// - Throws: `SessionRefusal` with a sentence that names what is wrong, and no secret.
-  func invocation(for request: InvocationRequest) async throws(SessionRefusal) -> Invocation {
+  func invocation(for request: InvocationRequest) throws(SessionRefusal) -> Invocation {
     guard let profile = configuration.profile(named: request.profile) else {
       let names = configuration.profiles.prefix(20).map(\.name).joined(separator: ", ")
       throw SessionRefusal(
@@ -45,7 +44,6 @@ struct Intake {
     if case .some(.none) = scheduledFor {
       throw SessionRefusal("The scheduled time is not an RFC 3339 time: see to the client that sent it.")
     }
-    try await requireFiles(of: profile)
     return try invocation(
       profile, repository, workUnit, timeout: try timeout(request.timeoutMilliseconds),
       scheduledFor: scheduledFor ?? nil)
@@ -133,22 +131,5 @@ struct Intake {
   private func variable(_ name: String) -> [UInt8]? {
     guard let value = getenv(name) else { return nil }
     return [UInt8](UnsafeRawBufferPointer(start: value, count: strlen(value)))
-  }
-
-  /// Files that were there when the configuration was read may have gone.
-  private func requireFiles(of profile: Profile) async throws(SessionRefusal) {
-    try await worker.run { () throws(SessionRefusal) in
-      let manifest = "\(profile.methodologyDirectory)/manifest.toml"
-      guard access(manifest, R_OK) == 0 else {
-        throw SessionRefusal(
-          "Profile \(profile.name), methodology_dir: \(manifest) cannot be read. A methodology has a manifest.toml."
-        )
-      }
-      for mount in profile.mounts where access(mount.source, F_OK) != 0 {
-        throw SessionRefusal(
-          "Profile \(profile.name), mount \(mount.target): its source \(mount.source) does not exist any more."
-        )
-      }
-    }
   }
 }

@@ -85,8 +85,8 @@ extension Service {
           + "(daemon.max_sessions, daemon.queue_limit): ask again when one has ended.")
     }
     do throws(SessionRefusal) {
-      let intake = Intake(configuration: configuration, worker: host.worker)
-      let invocation = try await intake.invocation(for: request)
+      let intake = Intake(configuration: configuration)
+      let invocation = try intake.invocation(for: request)
       Checkpoint.intake.pass()
       let session = try await Session.prepare(invocation, isQueued: place == .queue, on: host)
       (place == .queue ? Checkpoint.queued : .prepared).pass()

@@ -170,7 +170,7 @@ public final class Service {
       throw StartFailure("The kernel refuses the timer for schedules (\(error)): raise the open-files limit.")
     }
     supervisor.enter(.serving)
-    intake = Intake(configuration: configuration, worker: worker)
+    intake = Intake(configuration: configuration)
     advance()
     await stopping.wait()
     supervisor.enter(leaving == .handingOver ? .handingOver : .draining)
@@ -209,7 +209,7 @@ public final class Service {
       throw StartFailure(error.description)
     }
     let settled = Latch()
-    let intake = Intake(configuration: configuration, worker: host.worker)
+    let intake = Intake(configuration: configuration)
     var unsettled = recovered.count { !$0.goesOn && !$0.isQueued }
     for found in recovered {
       guard !found.isQueued else {

@@ -54,7 +54,7 @@ public final class Containers {
   private let gate: Gate
   private var running: [ObjectIdentifier: Child] = [:]
   private lazy var removals = Removals(self)
-  private lazy var imageStore = Images(self)
+  private lazy var imageCache = Images(self)
 
   /// - Parameters:
   ///   - podman: the program, by its absolute path.
@@ -81,7 +81,7 @@ public final class Containers {
       throw EngineError(
         description: "podman info printed something that is not understood: \(output.prefix(200))")
     }
-    imageStore.indexPath = "\(store.root)/\(store.driver)-images/images.json"
+    imageCache.store = ImageStore(index: "\(store.root)/\(store.driver)-images/images.json")
   }
 
   /// Starts a container and returns when it runs. Never repeated: where podman was killed, nobody knows how far it came,
@@ -113,18 +113,21 @@ public final class Containers {
     }
   }
 
-  /// What an image reference means, where podman was asked before and its store has not changed since; else nil.
-  public func rememberedImage(_ reference: String) async -> ImageIdentity? {
-    await imageStore.remembered(reference)
+  /// What an image reference means, where podman was asked before and its store was in this state; else nil.
+  public func image(_ reference: String, rememberedFor state: ImageStore.State?) -> ImageIdentity? {
+    imageCache.remembered(reference, for: state)
   }
+
+  /// Podman's image store; nil before podman has been asked for it.
+  public var images: ImageStore? { imageCache.store }
 
   /// What an image reference means now; pulls the image when it is missing.
   public func image(_ reference: String) async throws(EngineError) -> ImageIdentity {
-    try await imageStore.resolve(reference)
+    try await imageCache.resolve(reference)
   }
 
   /// Forgets what a reference meant: an image was not where it had been.
-  public func forgetImage(_ reference: String) { imageStore.forget(reference) }
+  public func forgetImage(_ reference: String) { imageCache.forget(reference) }
 
   /// Removes a container with its anonymous volumes, killing it when it still runs. A container that does not exist
   /// is removed already.

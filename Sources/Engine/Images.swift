@@ -3,6 +3,29 @@
 internal import Glibc
 internal import Reactor
 
+/// Podman's store of images, as a file shows it that is replaced with every change of an image or a name. Its state before a
+/// question says how long the answer holds.
+public struct ImageStore: Sendable {
+  /// A state of the store.
+  public struct State: Sendable, Equatable {
+    let inode: UInt64
+    let size: Int64
+    let seconds: Int
+    let nanoseconds: Int
+  }
+
+  let index: String
+
+  /// What it is now; nil when that cannot be told. Waits for a disk.
+  public var state: State? {
+    var status = stat()
+    guard stat(index, &status) == 0 else { return nil }
+    return State(
+      inode: UInt64(status.st_ino), size: Int64(status.st_size), seconds: status.st_mtim.tv_sec,
+      nanoseconds: status.st_mtim.tv_nsec)
+  }
+}
+
 /// Remembers what references mean and pulls what is missing, once for all who wait for it.
 @Loop
 final class Images {
@@ -11,15 +34,6 @@ final class Images {
   /// References that are remembered; a configuration holds fewer. Beyond it everything is asked anew.
   private static let cacheLimit = 1024
 
-  /// A file of podman's store that is replaced with every change of an image or a name. Its state before a question
-  /// says how long the answer holds.
-  private struct Stamp: Equatable {
-    var inode: UInt64
-    var size: Int64
-    var seconds: Int
-    var nanoseconds: Int
-  }
-
   @Loop private final class Search {
     let ended = Latch()
     var result: Result<ImageIdentity, EngineError> = .failure(
@@ -27,10 +41,10 @@ final class Images {
   }
 
   private unowned let containers: Containers
-  private var known: [String: (identity: ImageIdentity, stamp: Stamp)] = [:]
+  private var known: [String: (identity: ImageIdentity, state: ImageStore.State)] = [:]
   private var searches: [String: Search] = [:]
-  /// The file that a `Stamp` is of; nil before podman has been asked, and then nothing is remembered.
-  var indexPath: String?
+  /// nil before podman has been asked, and then nothing is remembered.
+  var store: ImageStore?
 
   init(_ containers: Containers) { self.containers = containers }
 
@@ -53,26 +67,25 @@ final class Images {
     return try search.result.get()
   }
 
-  /// What a reference means, where that was asked before and holds; else nil.
-  func remembered(_ reference: String) async -> ImageIdentity? {
-    guard known[reference] != nil, let stamp = await currentStamp() else { return nil }
-    guard let entry = known[reference], entry.stamp == stamp else { return nil }
+  /// What a reference means in a state of the store, where that was asked before; else nil.
+  func remembered(_ reference: String, for state: ImageStore.State?) -> ImageIdentity? {
+    guard let state, let entry = known[reference], entry.state == state else { return nil }
     return entry.identity
   }
 
   private func find(_ reference: String) async throws(EngineError) -> ImageIdentity {
-    let stamp = await currentStamp()
-    if let entry = known[reference], entry.stamp == stamp { return entry.identity }
-    if let identity = try await inspect(reference) { return remember(reference, identity, stamp) }
+    let state = await currentState()
+    if let identity = remembered(reference, for: state) { return identity }
+    if let identity = try await inspect(reference) { return remember(reference, identity, state) }
     try await pull(reference)
-    let pulled = await currentStamp()
+    let pulled = await currentState()
     if let identity = try await inspect(reference) { return remember(reference, identity, pulled) }
     throw EngineError(description: "the image \(reference) was pulled and is not there: correct base_image")
   }
 
-  private func remember(_ reference: String, _ identity: ImageIdentity, _ stamp: Stamp?) -> ImageIdentity {
+  private func remember(_ reference: String, _ identity: ImageIdentity, _ state: ImageStore.State?) -> ImageIdentity {
     if known.count >= Self.cacheLimit { known = [:] }
-    known[reference] = stamp.map { (identity, $0) }
+    known[reference] = state.map { (identity, $0) }
     return identity
   }
 
@@ -98,14 +111,8 @@ final class Images {
     }
   }
 
-  private func currentStamp() async -> Stamp? {
-    guard let indexPath else { return nil }
-    return await containers.worker.run {
-      var status = stat()
-      guard stat(indexPath, &status) == 0 else { return nil }
-      return Stamp(
-        inode: UInt64(status.st_ino), size: Int64(status.st_size), seconds: status.st_mtim.tv_sec,
-        nanoseconds: status.st_mtim.tv_nsec)
-    }
+  private func currentState() async -> ImageStore.State? {
+    guard let store else { return nil }
+    return await containers.worker.run { store.state }
   }
 }

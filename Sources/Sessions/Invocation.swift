@@ -1,5 +1,7 @@
 // A session that was asked for and found in order.
 
+internal import Engine
+internal import Glibc
 public import Profiles
 public import Time
 
@@ -20,6 +22,9 @@ public struct Invocation: Sendable {
   /// What releases it; nil once it has been handed over.
   public internal(set) var envelope: Envelope?
 
+  /// What podman's image store was like when the session was prepared; nil when nobody has looked.
+  var imageStore: ImageStore.State?
+
   /// All of them.
   public init(
     profile: Profile, repository: RepositoryURL, workUnit: WorkUnit?, timeout: Duration?,
@@ -32,5 +37,24 @@ public struct Invocation: Sendable {
     self.timeout = timeout
     self.scheduledFor = scheduledFor
     self.envelope = envelope
+  }
+}
+
+extension Invocation {
+  /// Makes sure that files are there which were there when the configuration was read. Waits for a disk.
+  ///
+  /// - Throws: `SessionRefusal` with a sentence that names the file.
+  public static func requireFiles(of profile: Profile) throws(SessionRefusal) {
+    let manifest = "\(profile.methodologyDirectory)/manifest.toml"
+    guard access(manifest, R_OK) == 0 else {
+      throw SessionRefusal(
+        "Profile \(profile.name), methodology_dir: \(manifest) cannot be read. A methodology has a manifest.toml."
+      )
+    }
+    for mount in profile.mounts where access(mount.source, F_OK) != 0 {
+      throw SessionRefusal(
+        "Profile \(profile.name), mount \(mount.target): its source \(mount.source) does not exist any more."
+      )
+    }
   }
 }

@@ -186,7 +186,18 @@ public final class Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
-      let made = await host.worker.run { [profiles = host.profiles] in make(directory, facts, profiles) }
+      // All that waits for a disk in one go: each coming and going of the worker costs as much as a file.
+      let (made, images) = await host.worker.run {
+        [profiles = host.profiles, profile = invocation.profile, store = host.containers.images] in
+        do throws(SessionRefusal) {
+          try Invocation.requireFiles(of: profile)
+        } catch {
+          return (Preparation.failed(error.description), ImageStore.State?.none)
+        }
+        return (make(directory, facts, profiles), store?.state)
+      }
+      var invocation = invocation
+      invocation.imageStore = images
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)

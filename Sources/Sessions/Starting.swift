@@ -207,8 +207,7 @@ extension Session {
   /// The image's id, pulled when it is missing. A stop does not wait for a pull, which goes on for others.
   @inline(never) private func findImage() async throws(Interruption) -> ImageIdentity {
     guard !stopRequested else { throw .stopped }
-    if let image = await host.containers.rememberedImage(metadata.image) {
-      guard !stopRequested else { throw .stopped }
+    if let image = host.containers.image(metadata.image, rememberedFor: invocation?.imageStore) {
       metadata.imageDigest = image.digest ?? "sha256:\(image.id)"
       return image
     }

@@ -40,8 +40,7 @@ struct IntakeTests {
       environment: ["HOME": "/root"], effectiveUserID: 0, workingDirectory: "/", exists: { _ in true },
       cores: 2, memory: 64 << 30, now: Loop.wallClock, zone: { _ in SystemZone(.utc, file: nil) })
     return Intake(
-      configuration: try Configuration.parse(text, path: "/etc/agentd/agentd.toml", host: host),
-      worker: try sharedWorker())
+      configuration: try Configuration.parse(text, path: "/etc/agentd/agentd.toml", host: host))
   }
 
   private func request(
@@ -54,9 +53,9 @@ struct IntakeTests {
       detach: false)
   }
 
-  @Loop private func refusal(_ request: InvocationRequest, by intake: Intake) async -> String? {
+  @Loop private func refusal(_ request: InvocationRequest, by intake: Intake) -> String? {
     do throws(SessionRefusal) {
-      _ = try await intake.invocation(for: request)
+      try Invocation.requireFiles(of: intake.invocation(for: request).profile)
       return nil
     } catch {
       return error.description
@@ -64,63 +63,63 @@ struct IntakeTests {
   }
 
   @Test("a request in order becomes an invocation with all that was asked for") @Loop
-  func accepted() async throws {
+  func accepted() throws {
     defer { scratch.remove() }
     let intake = try intake("repo = \"https://example.org/own.git\"")
-    let invocation = try await intake.invocation(
+    let invocation = try intake.invocation(
       for: request(repository: nil, workUnit: "issue-42", timeout: 1500))
     #expect(invocation.profile.name == "worker")
     #expect(invocation.repository.text == "https://example.org/own.git")
     #expect(invocation.workUnit?.text == "issue-42")
     #expect(invocation.timeout == .milliseconds(1500))
-    let other = try await intake.invocation(for: request(repository: "git://example.org/given.git"))
+    let other = try intake.invocation(for: request(repository: "git://example.org/given.git"))
     #expect(other.repository.text == "git://example.org/given.git")
     #expect(other.workUnit == nil)
     #expect(other.timeout == nil)
   }
 
   @Test("an unknown profile is named, with those that there are") @Loop
-  func unknownProfile() async throws {
+  func unknownProfile() throws {
     defer { scratch.remove() }
     let intake = try intake("")
     #expect(
-      await refusal(request("wrker\n"), by: intake)
+      refusal(request("wrker\n"), by: intake)
         == "There is no profile \"wrker\\n\" in /etc/agentd/agentd.toml: it has worker, other.")
-    let long = await refusal(request(String(repeating: "x", count: 10_000)), by: intake)
+    let long = refusal(request(String(repeating: "x", count: 10_000)), by: intake)
     #expect((long?.utf8.count ?? .max) < 300)
   }
 
   @Test("a session needs a repository, from the request or from the profile") @Loop
-  func noRepository() async throws {
+  func noRepository() throws {
     defer { scratch.remove() }
     #expect(
-      await refusal(request(repository: nil), by: try intake(""))
+      refusal(request(repository: nil), by: try intake(""))
         == "The repository cannot be used: profile worker has no repo; name a repository in the invocation.")
   }
 
   @Test(
     "a repository that git must not be given is refused",
     arguments: ["", "/srv/repo.git", "ssh://example.org/a.git", "--upload-pack=x", "https://example.org"])
-  @Loop func badRepository(_ repository: String) async throws {
+  @Loop func badRepository(_ repository: String) throws {
     defer { scratch.remove() }
-    let sentence = await refusal(request(repository: repository), by: try intake(""))
+    let sentence = refusal(request(repository: repository), by: try intake(""))
     #expect(sentence?.hasPrefix("The repository cannot be used: must ") == true)
   }
 
   @Test("user info in a repository is refused and never repeated") @Loop
-  func userInfo() async throws {
+  func userInfo() throws {
     defer { scratch.remove() }
     let sentence = try #require(
-      await refusal(request(repository: "https://me:s3cr3t@example.org/a.git"), by: try intake("")))
+      refusal(request(repository: "https://me:s3cr3t@example.org/a.git"), by: try intake("")))
     #expect(sentence.hasPrefix("The repository cannot be used: must not hold a user name or a password"))
     #expect(!sentence.contains("s3cr3t"))
     #expect(!sentence.contains("me:"))
   }
 
   @Test("a work unit that is none is refused", arguments: ["", "a\nb", String(repeating: "x", count: 257)])
-  @Loop func badWorkUnit(_ workUnit: String) async throws {
+  @Loop func badWorkUnit(_ workUnit: String) throws {
     defer { scratch.remove() }
-    let sentence = await refusal(request(workUnit: workUnit), by: try intake(""))
+    let sentence = refusal(request(workUnit: workUnit), by: try intake(""))
     #expect(sentence?.hasPrefix("The work unit cannot be used: it ") == true)
   }
 
@@ -130,14 +129,14 @@ struct IntakeTests {
       (0, false), (1, true), (31_536_000_000, true), (31_536_000_001, false),
       (UInt64.max, false),
     ] as [(UInt64, Bool)])
-  @Loop func timeout(_ milliseconds: UInt64, _ isAccepted: Bool) async throws {
+  @Loop func timeout(_ milliseconds: UInt64, _ isAccepted: Bool) throws {
     defer { scratch.remove() }
-    let sentence = await refusal(request(timeout: milliseconds), by: try intake(""))
+    let sentence = refusal(request(timeout: milliseconds), by: try intake(""))
     #expect(sentence == (isAccepted ? nil : "The timeout must be longer than nothing and at most 365 days."))
   }
 
   @Test("an unset credential is told by profile, name and variable, and no value is told") @Loop
-  func unsetCredential() async throws {
+  func unsetCredential() throws {
     defer { scratch.remove() }
     // PATH stands for a variable that is set: its value must not be told.
     let intake = try intake(
@@ -149,42 +148,42 @@ struct IntakeTests {
       name = "API_KEY"
       source = "AGENTD_TEST_NEVER_SET"
       """)
-    let sentence = await refusal(request(), by: intake)
+    let sentence = refusal(request(), by: intake)
     #expect(
       sentence == "Profile worker, credential API_KEY: the daemon's environment has no variable "
         + "AGENTD_TEST_NEVER_SET. Export it and start the daemon again.")
   }
 
   @Test("an unset clone token is told by profile and variable") @Loop
-  func unsetToken() async throws {
+  func unsetToken() throws {
     defer { scratch.remove() }
     #expect(
-      await refusal(request(), by: try intake("repo_token_source = \"AGENTD_TEST_NEVER_SET\""))
+      refusal(request(), by: try intake("repo_token_source = \"AGENTD_TEST_NEVER_SET\""))
         == "Profile worker, repo_token_source: the daemon's environment has no variable AGENTD_TEST_NEVER_SET. "
         + "Export it and start the daemon again.")
   }
 
   @Test(
     "a clone token is not sent over http", arguments: ["http://example.org/a.git", "git://example.org/a.git"])
-  @Loop func tokenInTheClear(_ repository: String) async throws {
+  @Loop func tokenInTheClear(_ repository: String) throws {
     defer { scratch.remove() }
     #expect(
-      await refusal(request(repository: repository), by: try intake("repo_token_source = \"PATH\""))
+      refusal(request(repository: repository), by: try intake("repo_token_source = \"PATH\""))
         == "The repository cannot be used: profile worker has a repo_token_source, so its repository must be "
         + "https://.")
   }
 
   @Test("a methodology without a manifest is refused") @Loop
-  func missingManifest() async throws {
+  func missingManifest() throws {
     defer { scratch.remove() }
     #expect(
-      await refusal(request(), by: try intake("", manifest: false))
+      refusal(request(), by: try intake("", manifest: false))
         == "Profile worker, methodology_dir: \(method)/manifest.toml cannot be read. A methodology has a "
         + "manifest.toml.")
   }
 
   @Test("a mount whose source has gone since the configuration was read is refused") @Loop
-  func goneMount() async throws {
+  func goneMount() throws {
     defer { scratch.remove() }
     let lines = """
       [[profiles.mounts]]
@@ -194,10 +193,10 @@ struct IntakeTests {
       """
     let intake = try intake(lines)
     #expect(
-      await refusal(request(), by: intake)
+      refusal(request(), by: intake)
         == "Profile worker, mount /srv/data: its source \(scratch.path)/data does not exist any more.")
     #expect(mkdir("\(scratch.path)/data", 0o700) == 0)
-    #expect(await refusal(request(), by: intake) == nil)
+    #expect(refusal(request(), by: intake) == nil)
   }
 }
 
