@@ -38,20 +38,20 @@ struct sched_attr_48 {
 };
 _Static_assert(sizeof(struct sched_attr_48) == 48, "SCHED_ATTR_SIZE_VER0");
 
-// How long the calling thread's turns are to be, in nanoseconds; 0 for what the kernel thinks best.
-static void set_turns(uint64_t nanoseconds) {
+// How long the calling thread's turns are to be, in nanoseconds.
+static void set_turns(uint64_t nanoseconds, uint64_t flags) {
   struct sched_attr_48 attributes = {.size = sizeof attributes};
   // With the niceness as it is: the call sets both.
   if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0) return;
   if (attributes.policy != SCHED_OTHER) return;
+  attributes.flags |= flags;
   attributes.runtime = nanoseconds;
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-void agentd_prefer_short_turns(void) {
-  enum { TURN_NANOSECONDS = 100000 };
-  set_turns(TURN_NANOSECONDS);
-}
+enum { SHORT_TURN_NANOSECONDS = 300000, RESET_ON_FORK = 1 };
+
+void agentd_prefer_short_turns(void) { set_turns(SHORT_TURN_NANOSECONDS, 0); }
 
 // What a child is told by its maker.
 struct start {
@@ -74,10 +74,10 @@ __attribute__((no_sanitize("address"))) static int begin(void *argument) {
     if (file < 0 || (file == i ? fcntl(i, F_SETFD, 0) : dup2(file, i)) < 0) goto failed;
   }
   if (syscall(SYS_close_range, 3, ~0U, 0) < 0) goto failed;
-  // The last: until here it had its maker's turns and its share of the processors, so that the maker waits no longer than
-  // it has to.
+  // The last: until here it had its maker's share of the processors.
   setsid();
-  set_turns(0);
+  // It keeps its maker's turns, and no thread and no process that it starts has them.
+  set_turns(SHORT_TURN_NANOSECONDS, RESET_ON_FORK);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, 0);
@@ -88,8 +88,9 @@ failed:
 }
 
 // As posix_spawn(3), by the same means, and with what that has no word for: a pidfd from the first moment; and turns that
-// are as short as ours until the child's program begins. We wait for that, and on a machine where all processors are busy
-// it took as long as 15 ms with the turns that a new process gets.
+// are as short as ours until the child's program has begun. We wait for that, and where all processors are busy it took as
+// long as 15 ms with the turns that a new process gets; not for want of its first turn, but of the next: the kernel moves a
+// process to another processor when it begins a program.
 int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
                  int *pidfd) {
   enum { STACK_SIZE = 1 << 16 };
