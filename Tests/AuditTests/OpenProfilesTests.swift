@@ -19,7 +19,7 @@ struct OpenProfilesTests {
     #expect(mode(record.metadataPath) == 0o600)
     #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
     #expect(
-      try read(record.metadataPath) == String(decoding: try Metadata.example(session).json(), as: UTF8.self))
+      try read(record.metadataPath) == String(decoding: Metadata.example(session).json(), as: UTF8.self))
     #expect(record.standing == .open)
   }
 

@@ -41,7 +41,7 @@ struct StagingTests {
   }
 
   private func text(_ metadata: Metadata) throws -> String {
-    String(decoding: try metadata.json(), as: UTF8.self)
+    String(decoding: metadata.json(), as: UTF8.self)
   }
 
   @Test("a record that is sealed has its outcome staged, and session.json without one, until it is published")
@@ -51,7 +51,7 @@ struct StagingTests {
     let first = try read(record.metadataPath)
     let sealing = Sealing(of: record, staging: Self.staged)
     while try !sealing.step(entries: 1) { #expect(sealing.staged == nil) }
-    #expect(sealing.staged?.length == (try Self.staged.json().count))
+    #expect(sealing.staged?.length == Self.staged.json().count)
     #expect(try read(record.metadataPath) == first)
     #expect(record.standing == .open)
     #expect(record.metadata?.outcome == nil)
