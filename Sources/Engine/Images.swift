@@ -83,7 +83,9 @@ final class Images {
     throw EngineError(description: "the image \(reference) was pulled and is not there: correct base_image")
   }
 
-  private func remember(_ reference: String, _ identity: ImageIdentity, _ state: ImageStore.State?) -> ImageIdentity {
+  private func remember(_ reference: String, _ identity: ImageIdentity, _ state: ImageStore.State?)
+    -> ImageIdentity
+  {
     if known.count >= Self.cacheLimit { known = [:] }
     known[reference] = state.map { (identity, $0) }
     return identity

@@ -52,7 +52,8 @@ extension Session {
       if let problem = await publish(departure.conclusion, sealed.staged) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
-      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeEmptied() }
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeEmptied()
+      }
     } catch {
       fail("teardown", "\(error)")
     }
