@@ -62,9 +62,17 @@ struct start {
   volatile int error;
 };
 
+static void close_all_from(int first) {
+  if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+  // Some sandboxes refuse what they do not know.
+  struct rlimit limit = {.rlim_cur = 1024};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  for (int file = first; (rlim_t)file < limit.rlim_cur; file++) close(file);
+}
+
 // Until its program begins a child runs in its maker's memory, on a stack that is a part of its maker's, who waits. So
 // nothing is copied, and the child may do what its maker could, but for returning.
-__attribute__((no_sanitize("address"))) static int begin(void *argument) {
+__attribute__((no_sanitize("address"))) static int run_program(void *argument) {
   struct start *start = argument;
   // What is ignored would stay so in its program. What is handled must not be by a child in our memory.
   struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -73,10 +81,16 @@ __attribute__((no_sanitize("address"))) static int begin(void *argument) {
     int file = start->stdio[i] < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : start->stdio[i];
     if (file < 0 || (file == i ? fcntl(i, F_SETFD, 0) : dup2(file, i)) < 0) goto failed;
   }
-  if (syscall(SYS_close_range, 3, ~0U, 0) < 0) goto failed;
+  close_all_from(3);
   // The last: until here it had its maker's share of the processors.
   setsid();
-  // It keeps its maker's turns, and no thread and no process that it starts has them.
+  // What was typed at the maker's terminal until now was not meant for it: to ignore a signal discards what is pending.
+  static const int typed[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP};
+  for (unsigned i = 0; i < sizeof typed / sizeof *typed; i++) {
+    sigaction(typed[i], &(struct sigaction){.sa_handler = SIG_IGN}, 0);
+    sigaction(typed[i], &standard, 0);
+  }
+  // It has such turns as its maker, and no thread and no process that it starts has them.
   set_turns(SHORT_TURN_NANOSECONDS, RESET_ON_FORK);
   sigset_t none;
   sigemptyset(&none);
@@ -88,9 +102,9 @@ failed:
 }
 
 // As posix_spawn(3), by the same means, and with what that has no word for: a pidfd from the first moment; and turns that
-// are as short as ours until the child's program has begun. We wait for that, and where all processors are busy it took as
-// long as 15 ms with the turns that a new process gets; not for want of its first turn, but of the next: the kernel moves a
-// process to another processor when it begins a program.
+// are as short as ours. We wait until the child's program begins, and where all processors are busy that took as long as
+// 15 ms with the turns that a new process gets; not for want of its first turn, but of the next: the kernel moves a process
+// to another processor when it begins a program.
 int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
                  int *pidfd) {
   enum { STACK_SIZE = 1 << 16 };
@@ -100,7 +114,7 @@ int agentd_spawn(const char *path, char *const argv[], char *const envp[], const
   sigfillset(&all);
   // No handler of ours may run in a child that has our memory.
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  *pid = clone(begin, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, pidfd);
+  *pid = clone(run_program, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, pidfd);
   int result = *pid < 0 ? -errno : -start.error;
   pthread_sigmask(SIG_SETMASK, &before, 0);
   if (*pid < 0 || result == 0) return result;

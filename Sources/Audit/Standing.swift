@@ -77,8 +77,8 @@ extension Record {
   /// What session.json says; nil when it cannot be read.
   public var metadata: Metadata? { Record.metadata(at: metadataPath) }
 
-  /// What session.json was to say, by a daemon that had sealed the record and did not come to publish it: it is on the disk
-  /// before the container is removed. nil when there is none, or it was cut short.
+  /// What session.json was to say, by a daemon that had sealed the record and did not come to publish it. nil when there is
+  /// none, or it was cut short.
   public var stagedMetadata: Metadata? {
     let staged = Record.metadata(at: "\(path)/agentd/\(Record.temporaryMetadataName)")
     return staged?.outcome == nil ? nil : staged

@@ -282,6 +282,8 @@ public final class Service {
       "agentd.daemon_stopped",
       metadata: ["reason": "handed over", "sessions": .stringConvertible(sessions.count)])
     await EventLog.output.finish(within: Self.logPatience)
+    // What was said meanwhile.
+    EventLog.output.flush()
     // From the moment in which the next one may begin, nothing of this one does anything.
     instance.resign()
     _exit(0)

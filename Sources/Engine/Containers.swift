@@ -50,7 +50,7 @@ public final class Containers {
   let podman: Podman
   let worker: Worker
   let deadlines: Deadlines
-  private let environment: [String]
+  private let environment: ChildEnvironment
   private let gate: Gate
   private var running: [ObjectIdentifier: Child] = [:]
   private lazy var removals = Removals(self)
@@ -70,7 +70,7 @@ public final class Containers {
     self.processLimit = processLimit
     gate = Gate(permits: processLimit, patience: deadlines.patience)
     self.deadlines = deadlines
-    self.environment = environment
+    self.environment = ChildEnvironment(environment)
     self.worker = worker
   }
 

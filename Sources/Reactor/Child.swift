@@ -10,8 +10,8 @@ public struct Command: Sendable {
   public var executable: String
   /// Its arguments, without the program's own name.
   public var arguments: [String]
-  /// Its whole environment, as NAME=value.
-  public var environment: [String]
+  /// Its whole environment.
+  public var environment: ChildEnvironment
   /// How long it may run before it and its process group are killed.
   public var deadline: Duration
   /// How many bytes are kept of the beginning of stdout and of the end of stderr. All else is read and dropped.
@@ -24,9 +24,19 @@ public struct Command: Sendable {
   /// does not answer is not ended before that does.
   public var killPatience: Duration = .seconds(5)
 
-  /// - Parameters: as the properties say.
+  /// - Parameters: as the properties say; the environment as NAME=value.
   public init(
     executable: String, arguments: [String], environment: [String], deadline: Duration,
+    captureLimit: Int = 1 << 16, fileSizeLimit: UInt64? = nil
+  ) {
+    self.init(
+      executable: executable, arguments: arguments, environment: ChildEnvironment(environment),
+      deadline: deadline, captureLimit: captureLimit, fileSizeLimit: fileSizeLimit)
+  }
+
+  /// - Parameters: as the properties say.
+  public init(
+    executable: String, arguments: [String], environment: ChildEnvironment, deadline: Duration,
     captureLimit: Int = 1 << 16, fileSizeLimit: UInt64? = nil
   ) {
     self.fileSizeLimit = fileSizeLimit
@@ -124,21 +134,20 @@ public final class Child {
     _ command: Command, output: Capture?, errorOutput: Capture, pid: inout Int32
   ) throws(SystemError) -> Descriptor {
     let words = CStrings([command.executable] + command.arguments)
-    if variables.strings != command.environment { variables = CStrings(command.environment) }
+    let variables = command.environment.variables
     var pidfd: Int32 = -1
-    let result = withUnsafeTemporaryAllocation(of: Int32.self, capacity: 3) { descriptors in
-      descriptors[0] = -1
-      descriptors[1] = output?.childEnd ?? -1
-      descriptors[2] = errorOutput.childEnd
-      return agentd_spawn(
-        command.executable, words.pointers, variables.pointers, descriptors.baseAddress, &pid, &pidfd)
+    let result = withExtendedLifetime((words, variables)) {
+      withUnsafeTemporaryAllocation(of: Int32.self, capacity: 3) { descriptors in
+        descriptors[0] = -1
+        descriptors[1] = output?.childEnd ?? -1
+        descriptors[2] = errorOutput.childEnd
+        return agentd_spawn(
+          command.executable, words.pointers, variables.pointers, descriptors.baseAddress, &pid, &pidfd)
+      }
     }
     try SystemError.check("start \(command.executable)", result)
     return Descriptor(owning: pidfd)
   }
-
-  /// The environment of the last child: most have the same, by which it is known at a glance.
-  private static var variables = CStrings([])
 
   /// How it ended, as soon as it has. One that was killed is waited for no longer than the command says.
   public func wait() async -> CommandResult {
@@ -201,14 +210,21 @@ extension Command {
   }
 }
 
+/// The environment of children. Put together once for all that have the same; what holds a secret goes with its command.
+public struct ChildEnvironment: Sendable {
+  fileprivate let variables: CStrings
+
+  /// - Parameter variables: as NAME=value.
+  public init(_ variables: [String]) { self.variables = CStrings(variables) }
+}
+
 /// Strings as a C program has them: all of them in one piece of memory, and a list of where each begins that ends with nil.
-private final class CStrings {
-  let strings: [String]
+/// Sendable without checking: nobody writes into them once they are made.
+private final class CStrings: @unchecked Sendable {
   let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
   private let bytes: UnsafeMutablePointer<CChar>
 
   init(_ strings: [String]) {
-    self.strings = strings
     pointers = .allocate(capacity: strings.count + 1)
     bytes = .allocate(capacity: strings.reduce(0) { $0 + $1.utf8.count + 1 })
     var next = bytes

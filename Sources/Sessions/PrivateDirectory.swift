@@ -59,7 +59,7 @@ public struct PrivateDirectory: Sendable {
     let report = open(reportPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     _ = Descriptor(owning: try check("open \(reportPath)", report))
     let file = open(factsPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    // Until the last newline is there the file counts as none: see `Facts.init(parsing:)`.
+    // Until the last newline is there the file counts as none: see `Facts.isMade`.
     try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)
   }
 
@@ -218,7 +218,7 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// Removes what `empty` has left, of a session whose record holds its outcome: nobody needs its facts any more.
-  func removeEmptied() throws(SystemError) {
+  func removeFacts() throws(SystemError) {
     unlink(factsPath)
     // There is something else in it: `remove` looks what.
     if rmdir(path) != 0 { try remove() }

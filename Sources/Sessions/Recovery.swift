@@ -65,7 +65,10 @@ public struct Recovery {
     }
     var recovered: [RecoveredSession] = []
     for (id, trace) in traces {
-      guard let facts = trace.facts, await isAccepted(facts) else { continue }
+      guard var facts = trace.facts, await isAccepted(facts, hasContainer: trace.container != nil) else {
+        continue
+      }
+      await addEnding(to: &facts)
       recovered.append(try await recover(id, facts, trace, hasFacts: true))
       traces[id] = nil
     }
@@ -130,8 +133,10 @@ public struct Recovery {
 
   /// Whether there is a session. Without a whole record it was still being prepared; or the power failed before its record
   /// was on the disk, where its facts were, and then it was never released.
-  private func isAccepted(_ facts: Facts) async -> Bool {
-    guard facts.step == .prepared || facts.step == .queued || facts.bootID != Boot.id else { return true }
+  private func isAccepted(_ facts: Facts, hasContainer: Bool) async -> Bool {
+    guard !hasContainer, facts.step == .prepared || facts.step == .queued || facts.bootID != Boot.id else {
+      return true
+    }
     return await host.worker.run {
       let record = Record(path: facts.record)
       guard record.standing == .unmade else { return true }
@@ -140,7 +145,20 @@ public struct Recovery {
     }
   }
 
-  /// An open record of this daemon, of a session whose facts are lost.
+  /// How a session ended may be in its record where its facts could not be kept any more.
+  private func addEnding(to facts: inout Facts) async {
+    guard facts.step == .released else { return }
+    let found = await host.worker.run { [facts] in
+      let record = Record(path: facts.record)
+      return Unfinished(record, record.metadata ?? facts.metadata)
+    }
+    guard let ending = found.ending else { return }
+    facts.step = .ended
+    facts.ending = ending
+    facts.metadata = found.reopened
+  }
+
+  /// An open record of this daemon, whose session's facts are lost or do not say how it ended.
   private struct Unfinished: Sendable {
     let record: Record
     /// What is known of the session.
@@ -162,6 +180,15 @@ public struct Recovery {
       self.metadata = metadata
       ending = nil
     }
+
+    /// The metadata, less what is said again when the container is removed, and what is done again.
+    var reopened: Metadata {
+      var metadata = metadata
+      let again = [SessionPhase.teardown.rawValue, SessionPhase.seal.rawValue]
+      metadata.phases.removeAll { $0.endTimestamp == nil || again.contains($0.name) }
+      (metadata.outcome, metadata.exitCode, metadata.signal, metadata.error) = (nil, nil, nil, nil)
+      return metadata
+    }
   }
 
   private func findUnfinished(except known: Set<SessionID>) async -> [Unfinished] {
@@ -172,7 +199,9 @@ public struct Recovery {
   }
 
   private func facts(of unfinished: Unfinished) -> Facts? {
-    var metadata = unfinished.metadata
+    // When it left the phase that its record was made in is not known, nor through which it came after that. When it was
+    // over is, where its record says how it ended.
+    let metadata = unfinished.reopened
     guard
       let name = ContainerName(
         daemon: host.daemonID, profile: metadata.profile, session: metadata.sessionID)
@@ -180,12 +209,6 @@ public struct Recovery {
     let age = Loop.wallClock - metadata.startTimestamp
     let now = Loop.now.nanoseconds
     let accepted = Instant(nanoseconds: now - min(age.wholeNanoseconds, now))
-    // When it left the phase that its record was made in is not known, nor through which it came after that. When it was
-    // over is, where its record says how it ended, but for what is done once more now.
-    let again = [SessionPhase.teardown.rawValue, SessionPhase.seal.rawValue]
-    metadata.phases.removeAll { $0.endTimestamp == nil || again.contains($0.name) }
-    // Said again when the container is removed.
-    (metadata.outcome, metadata.exitCode, metadata.signal, metadata.error) = (nil, nil, nil, nil)
     var facts = Facts(
       metadata, containerName: name.description, record: unfinished.record.path, accepted: accepted)
     facts.ending = unfinished.ending

@@ -30,9 +30,9 @@ extension Session {
 
   /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
   ///
-  /// What is quiet is sealed while podman removes the container, and how it ended is staged beside its session.json. So when
-  /// the container has gone, the outcome is on the disk and has only to get its name. All else waits until nobody can write
-  /// into it.
+  /// What is quiet is sealed while podman removes the container, and how it ended is staged beside its session.json. So, as
+  /// a rule, the outcome is on the disk when the container has gone, and has only to get its name. All else waits until
+  /// nobody can write into it.
   @inline(never) func removeContainer(_ conclusion: Conclusion) async -> Departure {
     let sealed = isQuiet ? host.sealEarly { await self.sealTree(staging: conclusion) } : nil
     return Departure(conclusion: conclusion, problem: await tearDown(), sealed: sealed)
@@ -52,7 +52,7 @@ extension Session {
       if let problem = await publish(departure.conclusion, sealed.staged) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
-      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeEmptied()
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeFacts()
       }
     } catch {
       fail("teardown", "\(error)")

@@ -351,6 +351,25 @@ struct RecoveryTests {
     #expect(Set(fixture.events["agentd.session_recovered"].map { $0["how"] }) == ["finished"])
   }
 
+  @Test("an outcome that its record has is a session's whose facts could not be kept to the end") @Loop
+  func stagedBeyondFacts() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    // The facts say that it was released; its container is gone, and nobody else knows how it ended.
+    try fixture.leave(Self.one, .released, hasRecord: false)
+    try fixture.stage(Self.one, .exited(code: 3))
+    try fixture.leave(Self.two, .released)
+    let ends = try await fixture.recover()
+    #expect(ends.mapValues(\.outcome) == [Self.one: .blocked, Self.two: .error])
+    let metadata = try #require(fixture.record(Self.one).metadata)
+    #expect(metadata.outcome == "blocked")
+    #expect(metadata.exitCode == 3)
+    #expect(metadata.endTimestamp == Fixture.stagedEnd)
+    #expect(metadata.phases.map(\.name) == ["setup", "command", "teardown", "seal"])
+    #expect(fixture.record(Self.two).metadata?.error == Decision.removed)
+    #expect(fixture.record(Self.one).standing == .complete)
+  }
+
   @Test("what was staged and is cut, empty, another's or of another build is as if it were not there") @Loop
   func unusableStaged() async throws {
     let fixture = try Fixture()

@@ -212,6 +212,8 @@ struct ContainersTests {
   func hangingLaunches() async throws {
     var deadlines = Fixture.short
     deadlines.launch = .seconds(3)
+    // It is answered, however busy the machine is.
+    deadlines.question = .seconds(3600)
     deadlines.patience = .milliseconds(100)
     let fixture = try Fixture(
       "[ $verb = inspect ] || exec sleep 1000; echo 'exited 7 false \"2026-11-23T04:05:06Z\"'",

@@ -41,6 +41,9 @@ struct Fixture {
   /// Deadlines that no test meets, however busy the machine is.
   static var patient: Containers.Deadlines {
     var deadlines = Containers.Deadlines()
+    deadlines.launch = .seconds(3600)
+    deadlines.question = .seconds(3600)
+    deadlines.removal = .seconds(3600)
     deadlines.patience = .seconds(3600)
     deadlines.withdrawnLaunch = .seconds(3600)
     return deadlines
