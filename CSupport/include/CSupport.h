@@ -83,7 +83,8 @@ int agentd_pidfd_exit(int pidfd, int *wait_status);
 int agentd_pidfd_parent(int pidfd);
 
 // Asks the scheduler for short turns soon after each wake-up, instead of long ones (Linux 6.12 and later; else nothing
-// happens). For the calling thread, and the first one of each program that it starts by agentd_spawn, but none of that program's.
+// happens). For the calling thread, and for the first thread of each program that it starts by agentd_spawn; whatever that
+// starts has turns as others have.
 void agentd_prefer_short_turns(void);
 
 // Whether what is below a path is never on a disk: 1 for a tmpfs or a ramfs, 0 for others and for what cannot be asked.
