@@ -66,7 +66,7 @@ let package = Package(
     room("JSON", ["CSupport"]),
     .target(
       name: "TestSupport", dependencies: ["Reactor"], path: "Tests/TestSupport", swiftSettings: settings),
-    tests("ReactorTests", ["Reactor", "Time", "TestSupport"]),
+    tests("ReactorTests", ["Reactor", "CSupport", "Time", "TestSupport"]),
     tests("TimeTests", ["Time"]),
     tests("JSONTests", ["JSON", "TestSupport"]),
     tests("CronTests", ["Cron", "Time", "TestSupport"], exclude: ["agreement.py"]),

@@ -1,6 +1,7 @@
 // Starting a child, holding any process by a pidfd, and learning how it ended.
 #define _GNU_SOURCE
 #include "CSupport.h"
+#include "scheduling.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,31 +28,6 @@ _Static_assert(sizeof(struct pidfd_info_64) == 64, "the first published size of 
 #define PIDFD_GET_INFO_64 _IOWR(0xFF, 11, struct pidfd_info_64)
 #define PIDFD_INFO_PID_BIT (UINT64_C(1) << 0)
 #define PIDFD_INFO_EXIT_BIT (UINT64_C(1) << 3)
-
-// The first published size of struct sched_attr (linux/sched/types.h), which glibc lacks.
-struct sched_attr_48 {
-  uint32_t size, policy;
-  uint64_t flags;
-  int32_t nice;
-  uint32_t priority;
-  uint64_t runtime, deadline, period;
-};
-_Static_assert(sizeof(struct sched_attr_48) == 48, "SCHED_ATTR_SIZE_VER0");
-
-// How long the calling thread's turns are to be, in nanoseconds.
-static void set_turns(uint64_t nanoseconds, uint64_t flags) {
-  struct sched_attr_48 attributes = {.size = sizeof attributes};
-  // With the niceness as it is: the call sets both.
-  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0) return;
-  if (attributes.policy != SCHED_OTHER) return;
-  attributes.flags |= flags;
-  attributes.runtime = nanoseconds;
-  syscall(SYS_sched_setattr, 0, &attributes, 0);
-}
-
-enum { SHORT_TURN_NANOSECONDS = 300000, RESET_ON_FORK = 1 };
-
-void agentd_prefer_short_turns(void) { set_turns(SHORT_TURN_NANOSECONDS, 0); }
 
 // What a child is told by its maker.
 struct start {
@@ -90,8 +66,7 @@ __attribute__((no_sanitize("address"))) static int run_program(void *argument) {
     sigaction(typed[i], &(struct sigaction){.sa_handler = SIG_IGN}, 0);
     sigaction(typed[i], &standard, 0);
   }
-  // It has such turns as its maker, and no thread and no process that it starts has them.
-  set_turns(SHORT_TURN_NANOSECONDS, RESET_ON_FORK);
+  agentd_follow_maker();
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, 0);
@@ -101,10 +76,10 @@ failed:
   _exit(127);
 }
 
-// As posix_spawn(3), by the same means, and with what that has no word for: a pidfd from the first moment; and turns that
-// are as short as ours. We wait until the child's program begins, and where all processors are busy that took as long as
-// 15 ms with the turns that a new process gets; not for want of its first turn, but of the next: the kernel moves a process
-// to another processor when it begins a program.
+// As posix_spawn(3), by the same means, and with what that has no word for: a pidfd from the first moment; and a child that
+// is scheduled as we are until its program begins, because until then we wait. Where all processors are busy that took as
+// long as 15 ms with the turns that a new process gets; not for want of its first turn, but of the next: the kernel moves a
+// process to another processor when it begins a program.
 int agentd_spawn(const char *path, char *const argv[], char *const envp[], const int stdio[3], pid_t *pid,
                  int *pidfd) {
   enum { STACK_SIZE = 1 << 16 };
@@ -116,6 +91,7 @@ int agentd_spawn(const char *path, char *const argv[], char *const envp[], const
   pthread_sigmask(SIG_SETMASK, &all, &before);
   *pid = clone(run_program, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, pidfd);
   int result = *pid < 0 ? -errno : -start.error;
+  if (*pid > 0) agentd_part_with_child(*pid);
   pthread_sigmask(SIG_SETMASK, &before, 0);
   if (*pid < 0 || result == 0) return result;
   // It has ended already.

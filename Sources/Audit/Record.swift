@@ -233,25 +233,41 @@ extension Record {
   /// name.
   ///
   /// - Parameter staged: what the record's `Sealing` has staged.
-  public func publish(_ metadata: Metadata, staged: Sealing.Staged? = nil) throws(AuditError) {
+  /// - Returns: what nobody needs any more and takes its time to be let go.
+  @discardableResult
+  public func publish(
+    _ metadata: Metadata, staged: Sealing.Staged? = nil
+  ) throws(AuditError) -> Replaced? {
     let content = metadata.json()
-    if let staged, staged.length == content.count, (try? publishStaged(content)) != nil { return }
+    if let staged, staged.length == content.count, let replaced = try? publishStaged(content) {
+      return replaced
+    }
     let agentd = try openAgentd()
     // Sealing ends with console.log, so its mode stands for the whole record.
     let log = try Entry(
       describing: Record.consoleLogName, in: agentd.descriptor.raw, path: consoleLogPath)
     guard log.type == S_IFREG, log.permissions == Sealing.fileMode else { throw .notSealed(record: path) }
     try write(content, mode: Sealing.fileMode, in: agentd)
+    return nil
+  }
+
+  /// A session.json that has lost its name, held open until it is released. The file system then gives its blocks back,
+  /// and some wait for the disk to do it (ext4 with `discard`: a millisecond).
+  public final class Replaced: Sendable {
+    private let file: Descriptor
+    fileprivate init(_ file: consuming Descriptor) { self.file = file }
   }
 
   /// Makes the staged file session.json. Not yet under that name it gets its last content, which differs in moments only: so
   /// what a power failure leaves of the two is whole and has the outcome.
-  private func publishStaged(_ content: [UInt8]) throws(AuditError) {
+  private func publishStaged(_ content: [UInt8]) throws(AuditError) -> Replaced {
+    let replaced = Replaced(try openDescriptor(metadataPath, O_RDONLY, path: metadataPath))
     let path = "\(path)/agentd/\(Record.temporaryMetadataName)"
     let file = try openDescriptor(path, O_WRONLY, path: path)
     try writeAll(content, to: file.raw, path: path)
     try call("chmod", path) { Int(fchmod(file.raw, Sealing.fileMode)) }
     try call("rename", metadataPath) { Int(rename(path, metadataPath)) }
+    return replaced
   }
 
   /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept

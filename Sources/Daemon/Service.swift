@@ -102,7 +102,8 @@ public final class Service {
     }
     defer { signals.close() }
     defer { supervisor.close() }
-    let worker = try Self.granted { () throws(SystemError) in try Worker() }
+    let worker = try Self.granted { () throws(SystemError) in try Worker(takesRealtimeShare: true) }
+    Loop.takeRealtimeShare()
     if isReplacing {
       // A new one that could not start must not take the old one away.
       try await proveAuditRoot(worker)

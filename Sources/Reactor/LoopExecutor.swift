@@ -30,6 +30,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private var registrations: [Registration] = []
   private var freeSlots: [Int] = []
   private var stopped = false
+  private var share: RealtimeShare?
   let timers = TimerHeap()
 
   /// One slot of the registration table. Its generation is part of the token, so an event of an earlier holder of
@@ -155,11 +156,18 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       Loop.assumeIsolated { timers.arm() }
       // From `sleep` on, and not before, who hands in a job writes to the eventfd.
       let block = readyJobs.isEmpty && yielded.isEmpty && foreignJobs.sleep()
+      share?.willWait(at: Loop.now)
       let count = try backend.wait(events, block: block)
+      share?.didWait(until: Loop.now)
       for event in events[..<count] { try dispatch(event) }
       resumeYielded()
     }
     backend.remove(.descriptor(wakeDescriptor.raw), token: Self.wakeToken)
+  }
+
+  func takeRealtimeShare() {
+    checkIsolated()
+    share = RealtimeShare(from: Loop.now)
   }
 
   func beforeWait(_ body: @escaping @Loop () -> Void) {

@@ -54,7 +54,7 @@ final class TransferStack<Element>: @unchecked Sendable {
     }
   }
 
-  /// Whether anything waits behind what `drain` has handed out. To be asked by its body only.
+  /// Whether anything waits behind what `drain` has handed out. To be asked by who drains only, and not while it sleeps.
   var hasMore: Bool { taken != nil || head.load(ordering: .relaxed) != nil }
 
   /// To be called by who drains before it waits to be woken. Returns false when there is something to drain already.

@@ -10,13 +10,27 @@ internal import SystemPackage
 /// A long job is cut into steps by whoever submits it, so that a short one never waits for the whole of it. (What is
 /// generic can be inlined: a call would else look up the metadata of its types each time.)
 public final class Worker: Sendable {
+  /// How many jobs wait until there is nothing else to do. A further one has the oldest done at once.
+  private static let idleJobLimit = 64
+
   private let jobs = TransferStack<@Sendable () -> Void>()
+  private let own: OwnState
   private let wakeDescriptor: Descriptor
+
+  /// What is the thread's alone. Sendable without checking: nothing else touches it once the thread runs.
+  private final class OwnState: @unchecked Sendable {
+    var share: RealtimeShare?
+    var idleJobs: [() -> Void] = []
+    init(_ share: RealtimeShare?) { self.share = share }
+  }
 
   /// Starts the thread. Signals have to be blocked before, because a thread inherits the mask of its maker.
   ///
+  /// - Parameter takesRealtimeShare: whether it goes before all ordinary programs of the machine, as
+  ///   `Loop.takeRealtimeShare` has the loop do.
   /// - Throws: `SystemError` when the kernel grants no thread or no descriptor.
-  public init() throws(SystemError) {
+  public init(takesRealtimeShare: Bool = false) throws(SystemError) {
+    own = OwnState(takesRealtimeShare ? RealtimeShare(from: Loop.now) : nil)
     wakeDescriptor = Descriptor(owning: try SystemError.check("eventfd", agentd_eventfd(false)))
     var thread = pthread_t()
     let body = Unmanaged.passRetained(self)
@@ -61,9 +75,19 @@ public final class Worker: Sendable {
     _ step: @escaping @Sendable () throws(Failure) -> Bool
   ) async throws(Failure) -> Bool {
     try await run { [self] () throws(Failure) in
-      repeat { if try step() { return true } } while !jobs.hasMore
+      repeat {
+        if try step() { return true }
+        own.share?.didWork(until: Loop.now)
+      } while !jobs.hasMore
       return false
     }
+  }
+
+  /// Runs `body` once the worker has nothing else to do: for what may take milliseconds and nobody waits for. To be called
+  /// by a job, on the worker.
+  public func whenIdle(_ body: @escaping () -> Void) {
+    if own.idleJobs.count == Self.idleJobLimit { own.idleJobs.removeFirst()() }
+    own.idleJobs.append(body)
   }
 
   @usableFromInline
@@ -77,10 +101,20 @@ public final class Worker: Sendable {
     agentd_thread_name("agentd-worker")
     agentd_prefer_short_turns()
     while true {
-      jobs.drain { $0() }
+      jobs.drain { job in
+        job()
+        own.share?.didWork(until: Loop.now)
+      }
+      // One at a time: a job that comes meanwhile waits for no more than that one.
+      guard own.idleJobs.isEmpty else {
+        if !jobs.hasMore { own.idleJobs.removeFirst()() }
+        continue
+      }
       guard jobs.sleep() else { continue }
+      own.share?.willWait(at: Loop.now)
       var count: UInt64 = 0
       _ = Glibc.read(wakeDescriptor.raw, &count, 8)
+      own.share?.didWait(until: Loop.now)
     }
   }
 }

@@ -140,9 +140,11 @@ extension Session {
   @inline(never) private func publish(_ conclusion: Conclusion, _ staged: Sealing.Staged?) async -> String? {
     metadata.conclude(conclusion, at: Loop.wallClock)
     do throws(AuditError) {
-      try await host.worker.run { [record, metadata, isOnDisk] () throws(AuditError) in
+      try await host.worker.run { [worker = host.worker, record, metadata, isOnDisk] () throws(AuditError) in
         if !isOnDisk { try record.synchronize() }
-        try record.publish(metadata, staged: staged)
+        let replaced = try record.publish(metadata, staged: staged)
+        // Others of the same removal wait to be published.
+        worker.whenIdle { withExtendedLifetime(replaced) {} }
       }
       Checkpoint.published.pass()
       return nil

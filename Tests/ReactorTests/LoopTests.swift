@@ -43,6 +43,32 @@ struct LoopTests {
     #expect(sum == 499_500)
   }
 
+  @Test("what a job leaves for an idle worker waits for the jobs after it, and no more than a few wait")
+  @Loop
+  func idle() async throws {
+    let worker = try Worker()
+    let order = Mutex<[Int]>([])
+    let pipe = try makePipe()
+    defer { for end in [pipe.read, pipe.write] { close(end) } }
+    let first = Loop.spawn {
+      await worker.run {
+        // Until all the others are handed in.
+        var byte: UInt8 = 0
+        _ = read(pipe.read, &byte, 1)
+        for index in 0..<66 { worker.whenIdle { order.withLock { $0.append(index) } } }
+        order.withLock { $0.append(1000) }
+      }
+    }
+    let second = Loop.spawn { await worker.run { order.withLock { $0.append(1001) } } }
+    await Loop.yield()
+    #expect(write(pipe.write, "x", 1) == 1)
+    await first.value
+    await second.value
+    // Jobs are done in their order, and nothing is idle before the last of them.
+    while order.withLock({ $0.count }) < 68 { await worker.run {} }
+    #expect(order.withLock { $0 } == [0, 1, 1000, 1001] + Array(2..<66))
+  }
+
   @Test("a job of many steps is one job while it is alone, and makes way for another after a step") @Loop
   func steps() async throws {
     let worker = try Worker()
