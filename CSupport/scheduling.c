@@ -1,4 +1,5 @@
-// How the scheduler treats the daemon's two threads and the children that they start: short turns, or before all others.
+// How the scheduler treats the daemon's two threads and the children that they start: short turns, or before all ordinary
+// programs.
 #define _GNU_SOURCE
 #include "scheduling.h"
 
@@ -24,51 +25,69 @@ _Static_assert(sizeof(struct sched_attr_48) == 48, "SCHED_ATTR_SIZE_VER0");
 enum {
   SHORT_TURN_NANOSECONDS = 300000,
   RESET_ON_FORK = 1,
-  // A child comes after its maker: else it would keep the processor when its program begins, and its maker from parting.
+  // A child comes after its maker: else it could keep the processor when its program begins, and its maker from parting.
   CHILD_PRIORITY = 1,
-  OWN_PRIORITY = 2,
 };
 
-// Whether this thread goes before all others. A child has its maker's until its program begins.
-static _Thread_local int goes_first;
+// At which priority this thread goes first; 0 while it does not. A child shares its maker's until its program begins.
+static _Thread_local int own_priority;
 
-// Without the flag that a thread keeps which was started by one of us.
+// Without the flag that its children do not inherit it.
 static int policy(void) { return sched_getscheduler(0) & ~SCHED_RESET_ON_FORK; }
 
-static int set_ordinary(pid_t thread, uint64_t flags) {
-  struct sched_attr_48 attributes = {
-      .size = sizeof attributes, .policy = SCHED_OTHER, .flags = flags, .runtime = SHORT_TURN_NANOSECONDS};
+static int set_ordinary(pid_t thread, int resets) {
+  struct sched_attr_48 attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .runtime = SHORT_TURN_NANOSECONDS};
+  attributes.flags = resets ? RESET_ON_FORK : 0;
   // The call sets the niceness as well.
   attributes.nice = getpriority(PRIO_PROCESS, (id_t)thread);
-  return syscall(SYS_sched_setattr, thread, &attributes, 0) < 0 ? -errno : 0;
+  if (syscall(SYS_sched_setattr, thread, &attributes, 0) == 0) return 0;
+  // A sandbox that does not know it must not be what keeps a thread first.
+  int flag = resets ? SCHED_RESET_ON_FORK : 0;
+  return sched_setscheduler(thread, SCHED_OTHER | flag, &(struct sched_param){0}) < 0 ? -errno : 0;
+}
+
+static int set_first(int priority, int resets) {
+  int flag = resets ? SCHED_RESET_ON_FORK : 0;
+  return sched_setscheduler(0, SCHED_FIFO | flag, &(struct sched_param){.sched_priority = priority}) < 0 ? -errno : 0;
 }
 
 void agentd_prefer_short_turns(void) {
   // Whoever started us otherwise has a reason.
-  if (policy() == SCHED_OTHER) set_ordinary(0, sched_getscheduler(0) & SCHED_RESET_ON_FORK ? RESET_ON_FORK : 0);
+  if (policy() == SCHED_OTHER) set_ordinary(0, sched_getscheduler(0) & SCHED_RESET_ON_FORK);
 }
 
-int agentd_go_first(void) {
-  if (goes_first) return 0;
+int agentd_go_first(int priority) {
+  if (own_priority) return 0;
   if (policy() != SCHED_OTHER || getpriority(PRIO_PROCESS, 0) > 0) return -EPERM;
-  if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = OWN_PRIORITY}) < 0) return -errno;
-  goes_first = 1;
-  return 0;
+  // No thread that this one makes goes first because it does.
+  int result = set_first(priority, 1);
+  if (result == 0) own_priority = priority;
+  return result;
 }
 
-void agentd_go_in_turn(void) {
-  // No right is needed for that.
-  if (goes_first && set_ordinary(0, 0) == 0) goes_first = 0;
+int agentd_go_in_turn(void) {
+  if (!own_priority) return 0;
+  int result = set_ordinary(0, 0);
+  // To have children inherit again takes a right that going first may have come without.
+  if (result < 0) result = set_ordinary(0, 1);
+  if (result == 0) own_priority = 0;
+  return result;
 }
 
-void agentd_follow_maker(void) {
-  if (goes_first) {
-    sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &(struct sched_param){.sched_priority = CHILD_PRIORITY});
+int agentd_lend_priority(void) {
+  // Somebody may have taken it from outside.
+  return own_priority && policy() == SCHED_FIFO && set_first(own_priority, 0) == 0;
+}
+
+void agentd_follow_maker(int lent) {
+  if (lent) {
+    set_first(CHILD_PRIORITY, 1);
   } else if (policy() == SCHED_OTHER) {
-    set_ordinary(0, RESET_ON_FORK);
+    set_ordinary(0, 1);
   }
 }
 
 void agentd_part_with_child(pid_t child) {
-  if (goes_first) set_ordinary(child, RESET_ON_FORK);
+  if (child > 0) set_ordinary(child, 1);
+  set_first(own_priority, 1);
 }

@@ -34,6 +34,8 @@ struct start {
   const char *path;
   char *const *argv, *const *envp;
   const int *stdio;
+  // Whether it goes before ordinary programs until its own begins.
+  int goes_first;
   // By the child: why it could not run its program; 0 when it could.
   volatile int error;
 };
@@ -66,7 +68,7 @@ __attribute__((no_sanitize("address"))) static int run_program(void *argument) {
     sigaction(typed[i], &(struct sigaction){.sa_handler = SIG_IGN}, 0);
     sigaction(typed[i], &standard, 0);
   }
-  agentd_follow_maker();
+  agentd_follow_maker(start->goes_first);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, 0);
@@ -84,14 +86,15 @@ int agentd_spawn(const char *path, char *const argv[], char *const envp[], const
                  int *pidfd) {
   enum { STACK_SIZE = 1 << 16 };
   _Alignas(16) char stack[STACK_SIZE];
-  struct start start = {.path = path, .argv = argv, .envp = envp, .stdio = stdio};
+  struct start start = {
+      .path = path, .argv = argv, .envp = envp, .stdio = stdio, .goes_first = agentd_lend_priority()};
   sigset_t all, before;
   sigfillset(&all);
   // No handler of ours may run in a child that has our memory.
   pthread_sigmask(SIG_SETMASK, &all, &before);
   *pid = clone(run_program, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, pidfd);
   int result = *pid < 0 ? -errno : -start.error;
-  if (*pid > 0) agentd_part_with_child(*pid);
+  if (start.goes_first) agentd_part_with_child(*pid);
   pthread_sigmask(SIG_SETMASK, &before, 0);
   if (*pid < 0 || result == 0) return result;
   // It has ended already.

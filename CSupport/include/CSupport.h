@@ -87,15 +87,15 @@ int agentd_pidfd_parent(int pidfd);
 // starts has turns as others have.
 void agentd_prefer_short_turns(void);
 
-// Has the calling thread go before all ordinary ones, as it becomes ready (SCHED_FIFO, at the lowest priorities). A child
-// does so too until its program begins, and no program does.
+// Has the calling thread go before all ordinary ones as soon as it is ready (SCHED_FIFO, at a priority from 2 on). A child
+// does so too until its program begins. No thread that it makes does.
 //
-// Returns 0 or -errno: -EPERM where it may not (root and CAP_SYS_NICE may), and where whoever started the daemon has given
-// it another policy or a niceness above 0.
-int agentd_go_first(void);
+// Returns 0 or -errno: -EPERM where it may not (CAP_SYS_NICE may, and who has RLIMIT_RTPRIO), and where whoever started the
+// daemon has given it another policy or a niceness above 0.
+int agentd_go_first(int priority);
 
-// Ends that: the calling thread has ordinary, short turns again.
-void agentd_go_in_turn(void);
+// Ends that: the calling thread has ordinary, short turns again. Returns 0 or -errno.
+int agentd_go_in_turn(void);
 
 // Whether what is below a path is never on a disk: 1 for a tmpfs or a ramfs, 0 for others and for what cannot be asked.
 int agentd_is_in_memory(const char *path);

@@ -102,8 +102,10 @@ public final class Service {
     }
     defer { signals.close() }
     defer { supervisor.close() }
-    let worker = try Self.granted { () throws(SystemError) in try Worker(takesRealtimeShare: true) }
-    Loop.takeRealtimeShare()
+    let worker = try Self.granted { () throws(SystemError) in try Worker() }
+    let goesFirst = Loop.takeRealtimeShare()
+    if goesFirst { worker.takeRealtimeShare() }
+    log.info("agentd.scheduling_chosen", metadata: ["goes_first": .stringConvertible(goesFirst)])
     if isReplacing {
       // A new one that could not start must not take the old one away.
       try await proveAuditRoot(worker)

@@ -55,10 +55,13 @@ public actor Loop {
     await withCheckedContinuation { executor.resumeNextTurn($0) }
   }
 
-  /// From its next wait on the loop goes before all ordinary programs of the machine, for a tenth of one processor's time
-  /// (`RealtimeShare`); where it may not, nothing changes. A thread that is made after this begins as one that goes first,
-  /// and stays one: make them before.
-  public static func takeRealtimeShare() { executor.takeRealtimeShare() }
+  /// From now on the loop goes before all ordinary programs of the machine, for a tenth of one processor's time
+  /// (`RealtimeShare`).
+  ///
+  /// - Returns: whether it may. If not, nothing changes.
+  public static func takeRealtimeShare() -> Bool {
+    RealtimeShare.isHarmless() && executor.takeRealtimeShare()
+  }
 
   /// Runs `body` once all that is ready has had its turn, before the loop waits for the kernel: for what is cheaper to do
   /// once than many times.

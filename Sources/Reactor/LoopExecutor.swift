@@ -158,16 +158,20 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       let block = readyJobs.isEmpty && yielded.isEmpty && foreignJobs.sleep()
       share?.willWait(at: Loop.now)
       let count = try backend.wait(events, block: block)
-      share?.didWait(until: Loop.now)
+      // What the kernel does at once is work.
+      if block { share?.didWait(until: Loop.now) }
       for event in events[..<count] { try dispatch(event) }
       resumeYielded()
     }
     backend.remove(.descriptor(wakeDescriptor.raw), token: Self.wakeToken)
   }
 
-  func takeRealtimeShare() {
+  func takeRealtimeShare() -> Bool {
     checkIsolated()
-    share = RealtimeShare(from: Loop.now)
+    var share = RealtimeShare(from: Loop.now, .loop)
+    share.willWait(at: Loop.now)
+    self.share = share
+    return share.isFirst
   }
 
   func beforeWait(_ body: @escaping @Loop () -> Void) {

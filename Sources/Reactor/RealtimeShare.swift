@@ -1,20 +1,29 @@
-// How much of a processor a thread of the daemon takes before all other programs of the machine: a small share of one.
+// How much of a processor a thread of the daemon takes before all ordinary programs of the machine: a small share of one.
 
 internal import CSupport
+internal import Glibc
 
 /// Lets the thread that it belongs to go before all ordinary ones, for a tenth of one processor's time and no more.
 ///
 /// A supervisor that waits for its turn among what it supervises is late by tens of milliseconds, and so is all that waits
-/// for it. What it does takes microseconds, so it may go first. But what keeps it busy for longer, a crowd of sessions, a
-/// client without end or a mistake of ours, must not keep the machine from others: the time that it takes so is counted,
-/// and when it is used up the thread takes turns like any other, until some has come together again.
+/// for it. What it does takes microseconds, so it may go first. But many such pieces, of a crowd of sessions or a client
+/// without end, must not keep the machine from others: the time that the thread takes so is counted, and when it is used up
+/// the thread takes turns like any other, until some has come together again.
 struct RealtimeShare {
-  /// One of how many nanoseconds.
+  /// Of so many nanoseconds one is given.
   static let divisor: Int64 = 10
   /// The most that comes together while the thread has little to do, in nanoseconds.
   static let limit: Int64 = 20_000_000
-  /// How much there has to be before the thread goes first again.
+  /// How much there has to be before the thread goes first again, in nanoseconds.
   static let resumption: Int64 = limit / 2
+  /// The most that is owed after one long stretch, in nanoseconds: it may have been a disk that hung.
+  static let debtLimit: Int64 = 1_000_000_000
+
+  /// Who goes before whom, of those who go first. Children whose program has not begun come after both.
+  enum Priority: Int32 {
+    case worker = 2
+    case loop = 3
+  }
 
   /// Whether the thread goes first.
   private(set) var isFirst = false
@@ -22,27 +31,28 @@ struct RealtimeShare {
   private var credit = limit
   /// Until when time is counted, in nanoseconds of the monotonic clock.
   private var counted: UInt64
-  private let goFirst: (Bool) -> Bool
+  private let setFirst: (Bool) -> Bool
 
   /// - Parameters:
   ///   - now: the moment from which time counts.
-  ///   - goFirst: asks the kernel to have the calling thread go first, or not any more; false when it refuses.
-  init(from now: Instant, _ goFirst: @escaping (Bool) -> Bool = RealtimeShare.askKernel) {
+  ///   - setFirst: asks the kernel to have the calling thread go first, or not any more; false when it refuses.
+  init(from now: Instant, _ setFirst: @escaping (Bool) -> Bool) {
     counted = now.nanoseconds
-    self.goFirst = goFirst
+    self.setFirst = setFirst
   }
 
-  private static func askKernel(_ first: Bool) -> Bool {
-    if first { return agentd_go_first() == 0 }
-    agentd_go_in_turn()
-    return true
+  /// One of the calling thread-to-be, by the kernel.
+  init(from now: Instant, _ priority: Priority) {
+    self.init(from: now) { first in
+      first ? agentd_go_first(priority.rawValue) == 0 : agentd_go_in_turn() == 0
+    }
   }
 
   /// To be called before the thread waits.
   mutating func willWait(at now: Instant) {
     didWork(until: now)
     guard !isFirst, !isRefused, credit >= Self.resumption else { return }
-    isFirst = goFirst(true)
+    isFirst = setFirst(true)
     // Who may not now will not later.
     isRefused = !isFirst
   }
@@ -54,8 +64,8 @@ struct RealtimeShare {
   mutating func didWork(until now: Instant) {
     let elapsed = count(until: now)
     guard isFirst else { return }
-    credit -= elapsed
-    if credit < 0, goFirst(false) { isFirst = false }
+    credit = max(-Self.debtLimit, credit - elapsed)
+    if credit < 0, setFirst(false) { isFirst = false }
   }
 
   @discardableResult
@@ -64,5 +74,41 @@ struct RealtimeShare {
     counted = now.nanoseconds
     credit = min(Self.limit, credit + elapsed / Self.divisor)
     return elapsed
+  }
+
+  // MARK: Where it is allowed
+
+  /// Whether a thread of this process may go first without being in anybody's way.
+  ///
+  /// A kernel that shares out realtime by control group (CONFIG_RT_GROUP_SCHED) enables the cpu controller of version 2 nowhere
+  /// above a thread that goes first (cgroup-v2.rst, "CPU"), so that podman could not limit a container's processors. Where
+  /// the controller is enabled for our group already, or is one of version 1, such a kernel refuses us instead.
+  static func isHarmless() -> Bool {
+    isHarmless(cgroups: text(of: "/proc/self/cgroup")) { text(of: "/sys/fs/cgroup\($0)/cgroup.controllers") }
+  }
+
+  /// - Parameters:
+  ///   - cgroups: the content of /proc/self/cgroup, as cgroups(7) describes it.
+  ///   - controllers: the controllers of the group of version 2 that has this path.
+  static func isHarmless(cgroups: String, controllers: (String) -> String) -> Bool {
+    var unified: Substring?
+    for line in cgroups.split(separator: "\n") {
+      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard fields.count == 3 else { continue }
+      if fields[1].split(separator: ",").contains("cpu") { return true }
+      if fields[0] == "0" { unified = fields[2] }
+    }
+    guard let unified else { return true }
+    return controllers(String(unified)).split(whereSeparator: \.isWhitespace).contains("cpu")
+  }
+
+  private static func text(of path: String) -> String {
+    let raw = open(path, O_RDONLY | O_CLOEXEC)
+    guard raw >= 0 else { return "" }
+    let file = Descriptor(owning: raw)
+    let bytes = [UInt8](unsafeUninitializedCapacity: 1 << 14) { buffer, filled in
+      filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+    }
+    return String(decoding: bytes, as: UTF8.self)
   }
 }

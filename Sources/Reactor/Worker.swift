@@ -14,23 +14,20 @@ public final class Worker: Sendable {
   private static let idleJobLimit = 64
 
   private let jobs = TransferStack<@Sendable () -> Void>()
-  private let own: OwnState
+  private let own = OwnState()
   private let wakeDescriptor: Descriptor
 
   /// What is the thread's alone. Sendable without checking: nothing else touches it once the thread runs.
   private final class OwnState: @unchecked Sendable {
+    var thread: pthread_t?
     var share: RealtimeShare?
     var idleJobs: [() -> Void] = []
-    init(_ share: RealtimeShare?) { self.share = share }
   }
 
   /// Starts the thread. Signals have to be blocked before, because a thread inherits the mask of its maker.
   ///
-  /// - Parameter takesRealtimeShare: whether it goes before all ordinary programs of the machine, as
-  ///   `Loop.takeRealtimeShare` has the loop do.
   /// - Throws: `SystemError` when the kernel grants no thread or no descriptor.
-  public init(takesRealtimeShare: Bool = false) throws(SystemError) {
-    own = OwnState(takesRealtimeShare ? RealtimeShare(from: Loop.now) : nil)
+  public init() throws(SystemError) {
     wakeDescriptor = Descriptor(owning: try SystemError.check("eventfd", agentd_eventfd(false)))
     var thread = pthread_t()
     let body = Unmanaged.passRetained(self)
@@ -83,9 +80,15 @@ public final class Worker: Sendable {
     }
   }
 
+  /// From the next job on the worker goes before all ordinary programs, as `Loop.takeRealtimeShare` has the loop do.
+  public func takeRealtimeShare() {
+    submit { [self] in own.share = RealtimeShare(from: Loop.now, .worker) }
+  }
+
   /// Runs `body` once the worker has nothing else to do: for what may take milliseconds and nobody waits for. To be called
   /// by a job, on the worker.
   public func whenIdle(_ body: @escaping () -> Void) {
+    precondition(own.thread == pthread_self(), "only jobs leave something for an idle worker")
     if own.idleJobs.count == Self.idleJobLimit { own.idleJobs.removeFirst()() }
     own.idleJobs.append(body)
   }
@@ -100,6 +103,7 @@ public final class Worker: Sendable {
   private func serve() -> Never {
     agentd_thread_name("agentd-worker")
     agentd_prefer_short_turns()
+    own.thread = pthread_self()
     while true {
       jobs.drain { job in
         job()
@@ -108,6 +112,7 @@ public final class Worker: Sendable {
       // One at a time: a job that comes meanwhile waits for no more than that one.
       guard own.idleJobs.isEmpty else {
         if !jobs.hasMore { own.idleJobs.removeFirst()() }
+        own.share?.didWork(until: Loop.now)
         continue
       }
       guard jobs.sleep() else { continue }

@@ -142,9 +142,10 @@ extension Session {
     do throws(AuditError) {
       try await host.worker.run { [worker = host.worker, record, metadata, isOnDisk] () throws(AuditError) in
         if !isOnDisk { try record.synchronize() }
-        let replaced = try record.publish(metadata, staged: staged)
-        // Others of the same removal wait to be published.
-        worker.whenIdle { withExtendedLifetime(replaced) {} }
+        // Let go later: others of the same removal wait to be published.
+        if let replaced = try record.publish(metadata, staged: staged) {
+          worker.whenIdle { withExtendedLifetime(replaced) {} }
+        }
       }
       Checkpoint.published.pass()
       return nil

@@ -30,7 +30,8 @@ struct ServiceTests {
     let events = try events(result.standardErrorContent)
     #expect(
       events.map(\.event) == [
-        "agentd.reactor_chosen", "agentd.startup_reconciliation_completed", "agentd.daemon_started",
+        "agentd.reactor_chosen", "agentd.scheduling_chosen", "agentd.startup_reconciliation_completed",
+        "agentd.daemon_started",
         "runner.session_started", "agentd.draining", "agentd.run_rejected", "runner.session_outcome",
         "runner.session_teardown", "agentd.daemon_stopped",
       ])

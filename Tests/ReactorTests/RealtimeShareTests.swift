@@ -1,6 +1,7 @@
 // How much of a processor a thread takes before others, and what of that its children see.
 
 import CSupport
+import Dispatch
 import Foundation
 import Glibc
 import Synchronization
@@ -100,13 +101,32 @@ struct RealtimeShareTests {
       Thread.detachNewThread { continuation.resume(returning: Result { try Self.observe() }) }
     }
     let policies = try seen.get()
-    // Not everybody may; the same holds for who starts children then.
+    // What was not ordinary before is left as it is, with the children that it starts.
+    try #require(policies.before == SCHED_OTHER)
+    // Not everybody may.
     #expect(policies.own == (policies.answer == 0 ? SCHED_FIFO : SCHED_OTHER))
-    #expect([0, -EPERM].contains(policies.answer))
-    if getuid() == 0 { #expect(policies.answer == 0) }
+    #expect(policies.thread == SCHED_OTHER)
     #expect(policies.child == SCHED_OTHER)
     #expect(policies.grandchild == SCHED_OTHER)
     #expect(policies.after == SCHED_OTHER)
+    #expect(policies.lateChild == SCHED_OTHER)
+  }
+
+  @Test(
+    "a thread goes first where that keeps nobody from limiting processors by control group",
+    arguments: [
+      ("9:name=systemd:/\n1:cpu,cpuacct:/a\n0::/", "", true),
+      ("0::/system.slice/agentd.service", "cpuset cpu io memory pids", true),
+      ("0::/user.slice/user-0.slice/session-1.scope", "memory pids", false),
+      ("0::/a:b", "cpuset\n", false),
+      ("", "", true),
+    ])
+  func cgroups(_ groups: String, _ controllers: String, _ answer: Bool) {
+    let isHarmless = RealtimeShare.isHarmless(cgroups: groups) { path in
+      #expect(groups.hasSuffix("0::\(path)"))
+      return controllers + "\n"
+    }
+    #expect(isHarmless == answer)
   }
 
   /// SCHED_RESET_ON_FORK of sched.h.
@@ -115,15 +135,39 @@ struct RealtimeShareTests {
   private struct Policies {
     var answer: Int32 = 0
     var own: Int32 = 0
+    var before: Int32 = 0
+    var thread: Int32 = 0
     var child: Int32 = 0
     var grandchild: Int32 = 0
     var after: Int32 = 0
+    var lateChild: Int32 = 0
   }
 
   private static func observe() throws -> Policies {
     var policies = Policies()
-    policies.answer = agentd_go_first()
-    policies.own = sched_getscheduler(0)
+    policies.before = policy(0)
+    policies.answer = agentd_go_first(2)
+    policies.own = policy(0)
+    let done = DispatchSemaphore(value: 0)
+    let thread = Mutex<Int32>(-1)
+    Thread.detachNewThread {
+      thread.withLock { $0 = policy(0) }
+      done.signal()
+    }
+    done.wait()
+    policies.thread = thread.withLock { $0 }
+    (policies.child, policies.grandchild) = try startChild()
+    policies.own = policies.own == policy(0) ? policies.own : -1
+    agentd_go_in_turn()
+    policies.after = policy(0)
+    (policies.lateChild, _) = try startChild()
+    return policies
+  }
+
+  private static func policy(_ pid: pid_t) -> Int32 { sched_getscheduler(pid) & ~resetOnFork }
+
+  /// The policies of a child, as soon as it was started, and of a child of that.
+  private static func startChild() throws -> (Int32, Int32) {
     var (pid, pidfd): (pid_t, Int32) = (0, 0)
     let ends = try makePipe()
     // proc(5): the policy is the 41st field, and the second is one word here.
@@ -136,16 +180,13 @@ struct RealtimeShareTests {
     defer { close(ends.read) }
     guard result == 0 else { throw SystemError("spawn", .init(rawValue: -result)) }
     defer { close(pidfd) }
-    policies.child = sched_getscheduler(pid) & ~resetOnFork
+    let child = policy(pid)
     var bytes = [UInt8](repeating: 0, count: 16)
     let count = read(ends.read, &bytes, bytes.count)
-    policies.grandchild =
-      Int32(String(decoding: bytes.prefix(max(0, count)).dropLast(), as: UTF8.self)) ?? -1
+    let grandchild = Int32(String(decoding: bytes.prefix(max(0, count)).dropLast(), as: UTF8.self)) ?? -1
     _ = agentd_pidfd_signal(pidfd, SIGKILL)
     var status: Int32 = 0
     waitpid(pid, &status, 0)
-    agentd_go_in_turn()
-    policies.after = sched_getscheduler(0) & ~resetOnFork
-    return policies
+    return (child, grandchild)
   }
 }
