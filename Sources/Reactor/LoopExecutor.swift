@@ -170,8 +170,9 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     checkIsolated()
     var share = RealtimeShare(from: Loop.now, .loop)
     share.willWait(at: Loop.now)
+    guard share.isFirst else { return false }
     self.share = share
-    return share.isFirst
+    return true
   }
 
   func beforeWait(_ body: @escaping @Loop () -> Void) {

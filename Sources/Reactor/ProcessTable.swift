@@ -10,7 +10,7 @@ extension Process {
 
   /// The words a process was started with; nil when there is no such process or it has ended.
   public nonisolated static func arguments(of pid: Int32) -> [String]? {
-    guard let bytes = read("/proc/\(pid)/cmdline", limit: commandLineLimit), !bytes.isEmpty else {
+    guard let bytes = KernelFile.read("/proc/\(pid)/cmdline", limit: commandLineLimit), !bytes.isEmpty else {
       return nil
     }
     return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map {
@@ -23,7 +23,7 @@ extension Process {
   public nonisolated static func environment(
     of pid: Int32, holds isWanted: (ArraySlice<UInt8>) -> Bool
   ) -> Bool {
-    guard let bytes = read("/proc/\(pid)/environ", limit: commandLineLimit) else { return false }
+    guard let bytes = KernelFile.read("/proc/\(pid)/environ", limit: commandLineLimit) else { return false }
     var rest = bytes[...]
     while let end = rest.firstIndex(of: 0) {
       if isWanted(rest[..<end]) { return true }
@@ -34,7 +34,7 @@ extension Process {
 
   /// Whether the name of one of the process's cgroups holds this text (cgroups(7)).
   public nonisolated static func cgroup(of pid: Int32, holds text: String) -> Bool {
-    guard let bytes = read("/proc/\(pid)/cgroup", limit: cgroupLimit) else { return false }
+    guard let bytes = KernelFile.read("/proc/\(pid)/cgroup", limit: cgroupLimit) else { return false }
     return String(decoding: bytes, as: UTF8.self).contains(text)
   }
 
@@ -73,20 +73,5 @@ extension Process {
       found += generation
     }
     return found
-  }
-
-  private nonisolated static func read(_ path: String, limit: Int) -> [UInt8]? {
-    let raw = open(path, O_RDONLY | O_CLOEXEC)
-    guard raw >= 0 else { return nil }
-    let file = Descriptor(owning: raw)
-    var bytes: [UInt8] = []
-    while bytes.count < limit {
-      let chunk = [UInt8](unsafeUninitializedCapacity: 1 << 12) { buffer, filled in
-        filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
-      }
-      guard !chunk.isEmpty else { break }
-      bytes += chunk
-    }
-    return bytes
   }
 }

@@ -1,7 +1,6 @@
 // How much of a processor a thread of the daemon takes before all ordinary programs of the machine: a small share of one.
 
 internal import CSupport
-internal import Glibc
 
 /// Lets the thread that it belongs to go before all ordinary ones, for a tenth of one processor's time and no more.
 ///
@@ -18,6 +17,9 @@ struct RealtimeShare {
   static let resumption: Int64 = limit / 2
   /// The most that is owed after one long stretch, in nanoseconds: it may have been a disk that hung.
   static let debtLimit: Int64 = 1_000_000_000
+
+  /// How much is read of a list of control groups or controllers, in bytes.
+  private static let textLimit = 1 << 14
 
   /// Who goes before whom, of those who go first. Children whose program has not begun come after both.
   enum Priority: Int32 {
@@ -41,7 +43,7 @@ struct RealtimeShare {
     self.setFirst = setFirst
   }
 
-  /// One of the calling thread-to-be, by the kernel.
+  /// A share of whichever thread calls what follows, as the kernel grants it.
   init(from now: Instant, _ priority: Priority) {
     self.init(from: now) { first in
       first ? agentd_go_first(priority.rawValue) == 0 : agentd_go_in_turn() == 0
@@ -103,12 +105,6 @@ struct RealtimeShare {
   }
 
   private static func text(of path: String) -> String {
-    let raw = open(path, O_RDONLY | O_CLOEXEC)
-    guard raw >= 0 else { return "" }
-    let file = Descriptor(owning: raw)
-    let bytes = [UInt8](unsafeUninitializedCapacity: 1 << 14) { buffer, filled in
-      filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
-    }
-    return String(decoding: bytes, as: UTF8.self)
+    String(decoding: KernelFile.read(path, limit: textLimit) ?? [], as: UTF8.self)
   }
 }

@@ -31,9 +31,8 @@ struct ServiceTests {
     #expect(
       events.map(\.event) == [
         "agentd.reactor_chosen", "agentd.scheduling_chosen", "agentd.startup_reconciliation_completed",
-        "agentd.daemon_started",
-        "runner.session_started", "agentd.draining", "agentd.run_rejected", "runner.session_outcome",
-        "runner.session_teardown", "agentd.daemon_stopped",
+        "agentd.daemon_started", "runner.session_started", "agentd.draining", "agentd.run_rejected",
+        "runner.session_outcome", "runner.session_teardown", "agentd.daemon_stopped",
       ])
     #expect(Set(events.map(\.label)) == ["agentd", "runner"])
     #expect(events.allSatisfy { $0.timestamp.hasSuffix("Z") })

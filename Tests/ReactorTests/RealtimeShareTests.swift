@@ -157,6 +157,7 @@ struct RealtimeShareTests {
     done.wait()
     policies.thread = thread.withLock { $0 }
     (policies.child, policies.grandchild) = try startChild()
+    // It goes first as before, which a child's start has interrupted.
     policies.own = policies.own == policy(0) ? policies.own : -1
     agentd_go_in_turn()
     policies.after = policy(0)
