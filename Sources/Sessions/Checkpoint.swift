@@ -40,12 +40,12 @@ public enum Checkpoint: String, Sendable, CaseIterable {
   case ended
   /// The container is removed.
   case removed
-  /// The private directory holds nothing but the facts.
-  case directoryRemoved = "directory-removed"
   /// The record is read-only but for its metadata.
   case sealed
   /// The record is complete.
   case published
+  /// The private directory is removed.
+  case directoryRemoved = "directory-removed"
   /// The client was told.
   case answered
 

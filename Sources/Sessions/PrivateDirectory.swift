@@ -209,18 +209,11 @@ public struct PrivateDirectory: Sendable {
 
   // MARK: Removing
 
-  /// Removes the four files that podman and the container have. What has gone is removed already.
-  func empty() throws(SystemError) {
-    for path in [envelopePath, reportPath, conmonPidPath, containerPidPath] where unlink(path) != 0 {
-      guard errno != ENOENT else { continue }
-      throw SystemError("unlink \(path)", Errno(rawValue: errno))
-    }
-  }
-
-  /// Removes what `empty` has left, of a session whose record holds its outcome: nobody needs its facts any more.
-  func removeFacts() throws(SystemError) {
-    unlink(factsPath)
-    // There is something else in it: `remove` looks what.
+  /// Removes it after its session, whose record holds the outcome by now: nobody needs its facts any more. What has gone is
+  /// removed already.
+  func discard() throws(SystemError) {
+    for path in [envelopePath, reportPath, conmonPidPath, containerPidPath, factsPath] { unlink(path) }
+    // Something was not removed, or there is something else in it: `remove` looks what.
     if rmdir(path) != 0 { try remove() }
   }
 

@@ -28,7 +28,7 @@ extension Session {
     var staged: Sealing.Staged?
   }
 
-  /// Removes the container, if podman was ever asked for one, and then all of the private directory but the facts.
+  /// Removes the container, if podman was ever asked for one.
   ///
   /// What is quiet is sealed while podman removes the container, and how it ended is staged beside its session.json. So, as
   /// a rule, the outcome is on the disk when the container has gone, and has only to get its name. All else waits until
@@ -40,7 +40,8 @@ extension Session {
 
   /// Completes the record of a session that has been removed, in an order in which the next daemon can go on anywhere.
   ///
-  /// The facts are the last to go: between the seal and the publishing nothing else holds the outcome.
+  /// The private directory is the last to go, with the facts in it: between the seal and the publishing nothing else holds the
+  /// outcome.
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
   @inline(never) func leave(_ departure: Departure) async -> [String] {
@@ -52,11 +53,11 @@ extension Session {
       if let problem = await publish(departure.conclusion, sealed.staged) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
-      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.removeFacts()
-      }
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.discard() }
     } catch {
       fail("teardown", "\(error)")
     }
+    Checkpoint.directoryRemoved.pass()
     return []
   }
 
@@ -78,13 +79,6 @@ extension Session {
     onVacated?()
     Checkpoint.removed.pass()
     await host.mirrors?.release(id.description)
-    do throws(SystemError) {
-      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.empty() }
-    } catch {
-      fail("teardown", "\(error)")
-      return "The private directory was not removed (\(error)), so the record stays open."
-    }
-    Checkpoint.directoryRemoved.pass()
     return nil
   }
 

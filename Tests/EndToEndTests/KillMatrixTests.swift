@@ -39,9 +39,9 @@ struct KilledStep: CustomTestStringConvertible, Sendable {
     KilledStep(step: "exited", endsBefore: true, allowed: [finished]),
     KilledStep(step: "ended", endsBefore: true, allowed: [finished]),
     KilledStep(step: "removed", endsBefore: true, allowed: [finished]),
-    KilledStep(step: "directory-removed", endsBefore: true, allowed: [finished]),
     KilledStep(step: "sealed", endsBefore: true, allowed: [finished]),
     KilledStep(step: "published", endsBefore: true, allowed: [finished]),
+    KilledStep(step: "directory-removed", endsBefore: true, allowed: [End(how: nil, lines: 1)]),
     KilledStep(step: "answered", endsBefore: true, allowed: [End(how: nil, lines: 1)]),
   ]
 }

@@ -312,21 +312,25 @@ struct FactsTests {
     #expect(try directory.facts() == before)
   }
 
-  @Test("outlive what else is in the directory, and go with it")
-  func removal() throws {
+  @Test("go with their directory, whatever else is in it", arguments: [true, false])
+  func removal(_ isDiscarded: Bool) throws {
     defer { scratch.remove() }
-    let facts = try facts()
-    try directory.create(facts)
+    let removal = { isDiscarded ? try directory.discard() : try directory.remove() }
+    try directory.create(try facts())
     #expect(exists(directory.envelopePath))
-    try directory.empty()
-    #expect(!exists(directory.envelopePath))
-    #expect(!exists(directory.reportPath))
-    #expect(try directory.facts() == facts)
-    try directory.remove()
+    try removal()
     #expect(!exists(directory.path))
     // What has gone is removed already.
-    try directory.empty()
-    try directory.remove()
+    try removal()
+    try directory.create(try facts())
+    try write("", to: "\(directory.path)/foreign")
+    try removal()
+    #expect(!exists(directory.path))
+    // Nobody has made a directory there: it is kept, and that is said.
+    try directory.create(try facts())
+    #expect(mkdir("\(directory.path)/foreign", 0o700) == 0)
+    #expect(throws: SystemError.self) { try removal() }
+    #expect(exists("\(directory.path)/foreign"))
   }
 
   @Test("the FIFO tells what waits for the container, and lets one through that waits for it", .exitTest)
