@@ -75,21 +75,38 @@ public final class Stream {
   ///
   /// - Parameter patience: how long the other side may take none of them; nil for as long as it takes.
   public func write(_ bytes: [UInt8], within patience: Duration? = nil) async throws(StreamError) {
-    var offset = 0
-    while offset < bytes.count {
+    try await write(bytes[...], within: patience)
+  }
+
+  /// Writes all of `bytes`, as for an array of them.
+  public func write(_ bytes: ArraySlice<UInt8>, within patience: Duration? = nil) async throws(StreamError) {
+    var rest = try writeAtOnce(bytes)
+    while !rest.isEmpty {
+      try await wait(\.writable, \.writer, patience)
+      rest = try writeAtOnce(rest)
+    }
+  }
+
+  /// Writes what the kernel takes without waiting for the other side.
+  ///
+  /// - Returns: the rest.
+  public func writeAtOnce(_ bytes: ArraySlice<UInt8>) throws(StreamError) -> ArraySlice<UInt8> {
+    var rest = bytes
+    while !rest.isEmpty {
       guard let raw = fd?.raw else { throw .closed }
       writable = false
-      let count = bytes[offset...].withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) }
+      let count = rest.withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) }
       if count >= 0 {
-        offset += count
+        rest = rest.dropFirst(count)
         continue
       }
       switch errno {
       case EINTR: continue
-      case EAGAIN: try await wait(\.writable, \.writer, patience)
+      case EAGAIN: return rest
       case let error: throw Self.triage("write", error)
       }
     }
+    return rest
   }
 
   /// Whether this side has closed the stream.

@@ -57,24 +57,40 @@ extension Session {
   func release(_ onFailure: @escaping @Loop () -> Void) {
     // Nothing is to be written when an earlier daemon has released it, or when its end has come first.
     guard facts.step == .released, let envelope, let bytes = takeEnvelope() else { return }
-    Loop.spawn {
-      do throws(StreamError) {
-        // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
-        try await envelope.write(bytes)
-        Checkpoint.released.pass()
-        self.isWritten = true
-        if self.facts.isPartlyReleased != nil {
-          self.facts.isPartlyReleased = nil
-          self.keepInPassing()
+    do throws(StreamError) {
+      // At once, before anything else has its turn: a container waits for it.
+      let rest = try envelope.writeAtOnce(bytes[...])
+      guard !rest.isEmpty else { return wasReleased() }
+      Loop.spawn {
+        do throws(StreamError) {
+          // Without a bound of its own: what is more than the pipe holds is read after the clone, however long that is.
+          try await envelope.write(rest)
+          self.wasReleased()
+        } catch {
+          self.wasNotReleased(error, onFailure)
         }
-        self.judgeWhetherLeft()
-      } catch {
-        // Closed by the end of the container, which tells by itself.
-        guard error != .closed else { return }
-        self.fail("release", "the envelope could not be written: \(error)")
-        onFailure()
       }
+    } catch {
+      // Its owner is not done with beginning to watch.
+      Loop.spawn { self.wasNotReleased(error, onFailure) }
     }
+  }
+
+  private func wasReleased() {
+    Checkpoint.released.pass()
+    isWritten = true
+    if facts.isPartlyReleased != nil {
+      facts.isPartlyReleased = nil
+      keepInPassing()
+    }
+    judgeWhetherLeft()
+  }
+
+  private func wasNotReleased(_ error: StreamError, _ onFailure: @Loop () -> Void) {
+    // Closed by the end of the container, which tells by itself.
+    guard error != .closed else { return }
+    fail("release", "the envelope could not be written: \(error)")
+    onFailure()
   }
 
   /// All of the envelope is in the pipe, and the container has the pipe: what is in one goes with the last who has it open.
