@@ -148,6 +148,8 @@ int agentd_datagram_send(int fd, const void *message, size_t size);
 // The monotonic and the wall clock, in nanoseconds.
 uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);
+// How long the calling thread has had a processor, in nanoseconds.
+uint64_t agentd_thread_time(void);
 // How many processors the calling thread may run on, or -errno.
 int agentd_processors(void);
 // Gives memory that was freed back to the kernel (malloc_trim(3)), in about a millisecond for ten megabytes.

@@ -156,10 +156,8 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       Loop.assumeIsolated { timers.arm() }
       // From `sleep` on, and not before, who hands in a job writes to the eventfd.
       let block = readyJobs.isEmpty && yielded.isEmpty && foreignJobs.sleep()
-      share?.willWait(at: Loop.now)
+      share?.willWait()
       let count = try backend.wait(events, block: block)
-      // What the kernel does at once is work.
-      if block { share?.didWait(until: Loop.now) }
       for event in events[..<count] { try dispatch(event) }
       resumeYielded()
     }
@@ -168,8 +166,8 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
 
   func takeRealtimeShare() -> Bool {
     checkIsolated()
-    var share = RealtimeShare(from: Loop.now, .loop)
-    share.willWait(at: Loop.now)
+    var share = RealtimeShare(.loop)
+    share.willWait()
     guard share.isFirst else { return false }
     self.share = share
     return true

@@ -15,7 +15,7 @@ struct RealtimeShare {
   static let limit: Int64 = 20_000_000
   /// How much there has to be before the thread goes first again, in nanoseconds.
   static let resumption: Int64 = limit / 2
-  /// The most that is owed after one long stretch, in nanoseconds: it may have been a disk that hung.
+  /// The most that is owed after one long stretch, in nanoseconds.
   static let debtLimit: Int64 = 1_000_000_000
 
   /// How much is read of a list of control groups or controllers, in bytes.
@@ -27,55 +27,58 @@ struct RealtimeShare {
     case loop = 3
   }
 
+  /// A moment, and how long the thread has had a processor by then.
+  struct Reading {
+    var now: Instant
+    /// In nanoseconds. What waits for a disk or for another process does not have one.
+    var used: UInt64
+
+    /// Of the calling thread.
+    static var current: Reading {
+      Reading(now: Instant(nanoseconds: agentd_monotonic()), used: agentd_thread_time())
+    }
+  }
+
   /// Whether the thread goes first.
   private(set) var isFirst = false
   private var isRefused = false
   private var credit = limit
-  /// Until when time is counted, in nanoseconds of the monotonic clock.
-  private var counted: UInt64
+  private var last: Reading
   private let setFirst: (Bool) -> Bool
 
   /// - Parameters:
-  ///   - now: the moment from which time counts.
+  ///   - start: from when on time counts.
   ///   - setFirst: asks the kernel to have the calling thread go first, or not any more; false when it refuses.
-  init(from now: Instant, _ setFirst: @escaping (Bool) -> Bool) {
-    counted = now.nanoseconds
+  init(from start: Reading, _ setFirst: @escaping (Bool) -> Bool) {
+    last = start
     self.setFirst = setFirst
   }
 
-  /// A share of whichever thread calls what follows, as the kernel grants it.
-  init(from now: Instant, _ priority: Priority) {
-    self.init(from: now) { first in
+  /// A share of the calling thread, as the kernel grants it. It alone may call what follows.
+  init(_ priority: Priority) {
+    self.init(from: .current) { first in
       first ? agentd_go_first(priority.rawValue) == 0 : agentd_go_in_turn() == 0
     }
   }
 
   /// To be called before the thread waits.
-  mutating func willWait(at now: Instant) {
-    didWork(until: now)
+  mutating func willWait(_ reading: Reading = .current) {
+    didWork(reading)
     guard !isFirst, !isRefused, credit >= Self.resumption else { return }
     isFirst = setFirst(true)
     // Who may not now will not later.
     isRefused = !isFirst
   }
 
-  /// To be called when the thread has waited.
-  mutating func didWait(until now: Instant) { count(until: now) }
-
   /// To be called now and then while the thread has something to do.
-  mutating func didWork(until now: Instant) {
-    let elapsed = count(until: now)
-    guard isFirst else { return }
-    credit = max(-Self.debtLimit, credit - elapsed)
-    if credit < 0, setFirst(false) { isFirst = false }
-  }
-
-  @discardableResult
-  private mutating func count(until now: Instant) -> Int64 {
-    let elapsed = Int64(clamping: now.nanoseconds &- counted)
-    counted = now.nanoseconds
+  mutating func didWork(_ reading: Reading = .current) {
+    let elapsed = Int64(clamping: reading.now.nanoseconds &- last.now.nanoseconds)
+    let used = Int64(clamping: reading.used &- last.used)
+    last = reading
     credit = min(Self.limit, credit + elapsed / Self.divisor)
-    return elapsed
+    guard isFirst else { return }
+    credit = max(-Self.debtLimit, credit - used)
+    if credit < 0, setFirst(false) { isFirst = false }
   }
 
   // MARK: Where it is allowed

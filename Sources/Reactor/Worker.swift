@@ -74,7 +74,7 @@ public final class Worker: Sendable {
     try await run { [self] () throws(Failure) in
       repeat {
         if try step() { return true }
-        own.share?.didWork(until: Loop.now)
+        own.share?.didWork()
       } while !jobs.hasMore
       return false
     }
@@ -82,7 +82,7 @@ public final class Worker: Sendable {
 
   /// From the next job on the worker goes before all ordinary programs, as `Loop.takeRealtimeShare` has the loop do.
   public func takeRealtimeShare() {
-    submit { [self] in own.share = RealtimeShare(from: Loop.now, .worker) }
+    submit { [self] in own.share = RealtimeShare(.worker) }
   }
 
   /// Runs `body` once the worker has nothing else to do: for what may take milliseconds and nobody waits for. To be called
@@ -107,19 +107,18 @@ public final class Worker: Sendable {
     while true {
       jobs.drain { job in
         job()
-        own.share?.didWork(until: Loop.now)
+        own.share?.didWork()
       }
       // One at a time: a job that comes meanwhile waits for no more than that one.
       guard own.idleJobs.isEmpty else {
         if !jobs.hasMore { own.idleJobs.removeFirst()() }
-        own.share?.didWork(until: Loop.now)
+        own.share?.didWork()
         continue
       }
       guard jobs.sleep() else { continue }
-      own.share?.willWait(at: Loop.now)
+      own.share?.willWait()
       var count: UInt64 = 0
       _ = Glibc.read(wakeDescriptor.raw, &count, 8)
-      own.share?.didWait(until: Loop.now)
     }
   }
 }

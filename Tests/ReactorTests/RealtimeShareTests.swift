@@ -19,29 +19,38 @@ struct RealtimeShareTests {
     init(grants: Bool = true) { self.grants = grants }
 
     func share() -> RealtimeShare {
-      RealtimeShare(from: Instant(nanoseconds: 0)) { first in
+      RealtimeShare(from: .init(now: Instant(nanoseconds: 0), used: 0)) { first in
         self.asked.withLock { $0.append(first) }
         return self.grants
       }
     }
   }
 
-  private func at(_ microseconds: UInt64) -> Instant { Instant(nanoseconds: microseconds * 1000) }
+  private func at(_ microseconds: UInt64, used: UInt64) -> RealtimeShare.Reading {
+    RealtimeShare.Reading(now: Instant(nanoseconds: microseconds * 1000), used: used * 1000)
+  }
 
   @Test("a thread that seldom works goes first all the time, and asks for that once")
   func seldom() {
     let kernel = Kernel()
     var share = kernel.share()
-    var now: UInt64 = 0
-    for _ in 0..<10_000 {
-      share.willWait(at: at(now))
+    for turn in UInt64(0)..<10_000 {
+      share.willWait(at(turn * 990, used: turn * 90))
       #expect(share.isFirst)
-      now += 900
-      share.didWait(until: at(now))
-      now += 90
-      share.didWork(until: at(now))
+      share.didWork(at(turn * 990 + 980, used: turn * 90 + 80))
     }
     #expect(kernel.asked.withLock { $0 } == [true])
+  }
+
+  @Test("a thread that waits for a disk goes first however long that takes")
+  func disk() {
+    let kernel = Kernel()
+    var share = kernel.share()
+    for turn in UInt64(0)..<1000 {
+      share.willWait(at(turn * 10_000, used: turn * 50))
+      share.didWork(at(turn * 10_000 + 9_900, used: turn * 50 + 50))
+      #expect(share.isFirst)
+    }
   }
 
   @Test("a thread that is always busy goes first for a tenth of the time, and for what had come together")
@@ -51,8 +60,7 @@ struct RealtimeShareTests {
     var first: UInt64 = 0
     let end: UInt64 = 10_000_000
     for now in stride(from: UInt64(0), to: end, by: 100) {
-      share.willWait(at: at(now))
-      share.didWait(until: at(now))
+      share.willWait(at(now, used: now))
       if share.isFirst { first += 100 }
     }
     let limit = UInt64(RealtimeShare.limit) / 1000
@@ -68,17 +76,14 @@ struct RealtimeShareTests {
   func long() {
     let kernel = Kernel()
     var share = kernel.share()
-    share.willWait(at: at(0))
-    share.didWait(until: at(0))
-    share.didWork(until: at(1_000_000))
+    let used: UInt64 = 1_000_000
+    share.willWait(at(0, used: 0))
+    share.didWork(at(1_000_000, used: used))
     #expect(!share.isFirst)
     // More than 20 ms do not come together; so 980 ms are owed, and 10 ms are to be there again.
-    share.willWait(at: at(1_000_000))
-    share.didWait(until: at(10_890_000))
-    share.willWait(at: at(10_890_000))
+    share.willWait(at(10_890_000, used: used))
     #expect(!share.isFirst)
-    share.didWait(until: at(10_910_000))
-    share.willWait(at: at(10_910_000))
+    share.willWait(at(10_910_000, used: used))
     #expect(share.isFirst)
   }
 
@@ -87,8 +92,7 @@ struct RealtimeShareTests {
     let kernel = Kernel(grants: false)
     var share = kernel.share()
     for now in stride(from: UInt64(0), to: 1_000_000, by: 1000) {
-      share.willWait(at: at(now))
-      share.didWait(until: at(now + 900))
+      share.willWait(at(now, used: 0))
     }
     #expect(!share.isFirst)
     #expect(kernel.asked.withLock { $0 } == [true])
