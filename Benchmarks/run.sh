@@ -61,9 +61,10 @@ rm -f "$out/$engine.json" "$out/$engine"-*.svg
 cc=(gcc -static -O2 -Wall -Wextra -Werror)
 "${cc[@]}" -o "$scratch/tools/pidwait" "$repository_root/Benchmarks/Tools/tools.c"
 ln "$scratch/tools/pidwait" "$scratch/tools/spawncost"
+ln "$scratch/tools/pidwait" "$scratch/tools/programtimes"
 
 # Beside podman the benchmark is an instrument that reads a clock: see Benchmarks/Tools/tools.c.
-first=()
+first=() times=()
 if [[ $engine == podman ]] && chrt --fifo --reset-on-fork 1 true 2>/dev/null; then first=(chrt --fifo --reset-on-fork 1); fi
 
 image=localhost/never-started:latest repository=git://127.0.0.1:9/none.git
@@ -77,6 +78,18 @@ if [[ $engine == podman ]]; then
   BENCH_PODMAN=$(command -v podman)
   export BENCH_PODMAN
   serve_repository
+  "$scratch/tools/programtimes" "$scratch/engine/podman" "$scratch/times" 2>"$scratch/no-times" &
+  servers+=("$!")
+  until [[ -s $scratch/times ]]; do
+    kill -0 "${servers[-1]}" 2>/dev/null || break
+    sleep 0.05
+  done
+  if [[ -s $scratch/times ]]; then
+    times=(--times "$scratch/times")
+  else
+    unset 'servers[-1]'
+    say "The kernel does not tell when a process begins to be podman ($(<"$scratch/no-times")): its own clock is read instead"
+  fi
   servers+=("$git_daemon")
   repository=git://127.0.0.1:$port/hello.git
 else
@@ -89,7 +102,8 @@ say "Measuring ($engine, $sessions sessions at once, on $machine)"
 status=0
 "${first[@]}" "$benchmark" --engine "$engine" --sessions "$sessions" --rounds "$rounds" --agentd "$agentd" \
   --tools "$scratch/tools" --podman "$scratch/engine" --floor "$repository_root/Benchmarks/floor.sh" \
-  --scratch "$scratch" --runtime "$runtime" --out "$out" --image "$image" --repository "$repository" --machine "$machine" || status=$?
+  --scratch "$scratch" --runtime "$runtime" --out "$out" --image "$image" --repository "$repository" --machine "$machine" \
+  "${times[@]}" || status=$?
 if [[ -n $publish ]]; then
   [[ -f $out/$engine.json ]] || fail "nothing is published, because the measurement did not come to its end"
   mkdir -p "$repository_root/Benchmarks/results"

@@ -3,31 +3,46 @@
 //     podman WORD...          runs the podman named by BENCH_PODMAN and writes down, into BENCH_LOG, when
 //     pidwait FILE            returns when the process has ended whose id is in FILE
 //     spawncost N PROGRAM FILE   what it costs to start PROGRAM N times and to reap it, with the NUL-terminated words of FILE
+//     programtimes PROGRAM FILE  writes into FILE when processes begin to be PROGRAM, and when they end, as the kernel knows it
 //
 // BENCH_LOG gets one line an event, its times in nanoseconds of CLOCK_MONOTONIC:
 //
-//     call VERB BEGAN ENDED CODE NAME...   one podman process; the containers that it was called with
+//     call VERB PID BEGAN ENDED CODE NAME...   one podman process; the containers that it was called with
 //     envelope NAME AT                     a container could go on: there was something in its FIFO
 //     exit NAME AT                         the container's init ended
 //     conmon NAME AT                       its conmon ended: all output is written, podman's own cleanup is over
 //
 // The last three come from an observer, which each launch leaves behind until the container's end. It only looks.
 //
+// A podman that was started begins here when it first has a processor, and that may be milliseconds after its program has
+// begun: the kernel has others to serve. What is started so is podman's affair, not its starter's. So programtimes asks the
+// kernel, which marks the moments itself and wakes nobody for that:
+//
+//     ready                  from here on nothing is missed
+//     began PID AT           a process has become PROGRAM: its execve(2) is over
+//     ended PID AT           the first thread of a process with PROGRAM's name ends
+//
 // What reads a clock goes before all others, where that is allowed: else it would read it late wherever the processors are
 // busy, and what is measured would be how long it waited itself.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -134,7 +149,7 @@ static int timed_podman(int count, char **words) {
   int launches = !strcmp(verb, "run");
   if (launches && code == 0) observe(count, words, log);
   char line[1 << 14];
-  size_t length = (size_t)snprintf(line, sizeof line, "call %s %lld %lld %d", verb, began, now(), code);
+  size_t length = (size_t)snprintf(line, sizeof line, "call %s %d %lld %lld %d", verb, getpid(), began, now(), code);
   for (int i = 2; i < count; i++) {
     if (strncmp(words[i], "agentd-", 7) || length + strlen(words[i]) + 2 >= sizeof line) continue;
     length += (size_t)snprintf(line + length, sizeof line - length, " %s", words[i]);
@@ -180,11 +195,100 @@ static int spawn_cost(long repeats, const char *program, const char *path) {
   return 0;
 }
 
+// One kind of event on one processor, as the kernel writes it for us: perf_event_open(2).
+struct recording {
+  struct perf_event_mmap_page *page;
+  const char *word;
+};
+
+enum { RECORDING_PAGES = 64, RECORDING_LIMIT = 2 * 256, DRAIN_MILLISECONDS = 20 };
+
+static struct recording record(const char *event, const char *filter, int processor, const char *word) {
+  char path[128], text[16] = "";
+  snprintf(path, sizeof path, "/sys/kernel/tracing/events/sched/%s/id", event);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0 || read(file, text, sizeof text - 1) <= 0) die("read", path);
+  close(file);
+  struct perf_event_attr attributes = {.type = PERF_TYPE_TRACEPOINT,
+                                       .size = sizeof attributes,
+                                       .config = strtoull(text, 0, 10),
+                                       .sample_period = 1,
+                                       .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME,
+                                       .disabled = 1,
+                                       // Nobody is woken: what is measured must not be disturbed.
+                                       .watermark = 1,
+                                       .wakeup_watermark = ~0U,
+                                       .use_clockid = 1,
+                                       .clockid = CLOCK_MONOTONIC};
+  int counter = (int)syscall(SYS_perf_event_open, &attributes, -1, processor, -1, PERF_FLAG_FD_CLOEXEC);
+  // There is no such processor for now.
+  if (counter < 0 && errno == ENODEV) return (struct recording){0};
+  if (counter < 0) die("perf_event_open", event);
+  if (ioctl(counter, PERF_EVENT_IOC_SET_FILTER, filter) < 0) die("filter", filter);
+  long page = sysconf(_SC_PAGESIZE);
+  void *memory = mmap(0, (size_t)((1 + RECORDING_PAGES) * page), PROT_READ | PROT_WRITE, MAP_SHARED, counter, 0);
+  if (memory == MAP_FAILED) die("mmap", event);
+  if (ioctl(counter, PERF_EVENT_IOC_ENABLE, 0) < 0) die("enable", event);
+  return (struct recording){memory, word};
+}
+
+static void drain(struct recording *from, FILE *into) {
+  if (!from->page) return;
+  struct sample {
+    struct perf_event_header header;
+    uint32_t pid, tid;
+    uint64_t time;
+  } sample;
+  const char *data = (const char *)from->page + from->page->data_offset;
+  uint64_t size = from->page->data_size, tail = from->page->data_tail;
+  uint64_t head = __atomic_load_n(&from->page->data_head, __ATOMIC_ACQUIRE);
+  while (tail < head) {
+    // A record may go on at the beginning of the ring; its header does not, because all are multiples of 8 bytes.
+    struct perf_event_header header;
+    memcpy(&header, data + tail % size, sizeof header);
+    if (header.type == PERF_RECORD_LOST) {
+      errno = EOVERFLOW;
+      die("events were lost", from->word);
+    }
+    for (size_t i = 0; i < sizeof sample && i < header.size; i++) ((char *)&sample)[i] = data[(tail + i) % size];
+    if (header.type == PERF_RECORD_SAMPLE && sample.pid == sample.tid)
+      fprintf(into, "%s %u %llu\n", from->word, sample.pid, (unsigned long long)sample.time);
+    tail += header.size;
+  }
+  __atomic_store_n(&from->page->data_tail, tail, __ATOMIC_RELEASE);
+}
+
+// Until its starter ends.
+static int program_times(const char *program, const char *path) {
+  static struct recording recordings[RECORDING_LIMIT];
+  char began[1 << 12], ended[64];
+  const char *slash = strrchr(program, '/');
+  snprintf(began, sizeof began, "filename == \"%s\"", program);
+  snprintf(ended, sizeof ended, "comm == \"%.15s\"", slash ? slash + 1 : program);
+  long processors = sysconf(_SC_NPROCESSORS_CONF);
+  int count = 0;
+  if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() == 1) return 1;
+  for (int i = 0; i < processors && count + 2 <= RECORDING_LIMIT; i++) {
+    recordings[count++] = record("sched_process_exec", began, i, "began");
+    recordings[count++] = record("sched_process_exit", ended, i, "ended");
+  }
+  FILE *file = fopen(path, "ae");
+  if (!file) die("open", path);
+  fputs("ready\n", file);
+  while (fflush(file) == 0) {
+    poll(0, 0, DRAIN_MILLISECONDS);
+    for (int i = 0; i < count; i++) drain(&recordings[i], file);
+  }
+  die("write", path);
+  return 1;
+}
+
 int main(int count, char **words) {
   const char *slash = strrchr(words[0], '/'), *name = slash ? slash + 1 : words[0];
   if (!strcmp(name, "podman")) return timed_podman(count, words);
   if (!strcmp(name, "pidwait") && count == 2) return pidwait(words[1]);
   if (!strcmp(name, "spawncost") && count == 4) return spawn_cost(atol(words[1]), words[2], words[3]);
-  dprintf(2, "tools: this is called as podman, pidwait FILE or spawncost N PROGRAM FILE\n");
+  if (!strcmp(name, "programtimes") && count == 3) return program_times(words[1], words[2]);
+  dprintf(2, "tools: this is called as podman, pidwait FILE, spawncost N PROGRAM FILE or programtimes PROGRAM FILE\n");
   return 2;
 }

@@ -25,6 +25,8 @@ struct Options {
   var tools = ""
   /// The folder whose `podman` the daemon is to find.
   var podman = ""
+  /// Where `programtimes` writes what the kernel knows of podman's processes; nil where it may not ask.
+  var times: String?
   /// floor.sh.
   var floor = ""
   /// A folder of our own.
@@ -57,6 +59,7 @@ struct Options {
       case "--agentd": agentd = value
       case "--tools": tools = value
       case "--podman": podman = value
+      case "--times": times = value
       case "--floor": floor = value
       case "--scratch": scratch = value
       case "--runtime": runtime = value

@@ -6,6 +6,7 @@ import Sessions
 struct PodmanCalls: Sendable {
   struct Call: Sendable {
     var verb: String
+    var pid: String
     var began: UInt64
     var ended: UInt64
     var names: [String]
@@ -15,21 +16,50 @@ struct PodmanCalls: Sendable {
   /// By the container's name.
   private(set) var released: [String: UInt64] = [:]
   private(set) var gone: [String: UInt64] = [:]
+  /// Whether the kernel has told of each call when it began and when it ended.
+  private(set) var isConfirmed = true
 
   /// Reads what was written down; a pull is not among the calls, because it takes no place.
-  init(parsing text: Substring) {
+  ///
+  /// - Parameter times: when processes began to be podman and when they ended, as the kernel has it (tools.c); nil where it
+  ///   tells nobody. By its own clock a podman begins later, when it first has a processor.
+  init(parsing text: Substring, times: String?) {
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ").map(String.init)
       switch words.first {
-      case "call" where words.count >= 5 && words[1] != "pull":
-        guard let began = UInt64(words[2]), let ended = UInt64(words[3]) else { continue }
-        calls.append(Call(verb: words[1], began: began, ended: ended, names: Array(words[5...])))
+      case "call" where words.count >= 6 && words[1] != "pull":
+        guard let began = UInt64(words[3]), let ended = UInt64(words[4]) else { continue }
+        calls.append(
+          Call(verb: words[1], pid: words[2], began: began, ended: ended, names: Array(words[6...])))
       case "envelope" where words.count == 3: released[words[1]] = UInt64(words[2])
       case "conmon" where words.count == 3: gone[words[1]] = UInt64(words[2])
       default: continue
       }
     }
+    if let times { confirm(with: times) }
     calls.sort { $0.began < $1.began }
+  }
+
+  private mutating func confirm(with times: String) {
+    var moments: [Substring: (began: [UInt64], ended: [UInt64])] = [:]
+    for line in times.split(separator: "\n") {
+      let words = line.split(separator: " ")
+      guard words.count == 3, let moment = UInt64(words[2]) else { continue }
+      if words[0] == "began" { moments[words[1], default: ([], [])].began.append(moment) }
+      if words[0] == "ended" { moments[words[1], default: ([], [])].ended.append(moment) }
+    }
+    for index in calls.indices {
+      let own = moments[Substring(calls[index].pid)]
+      // Another process may have had the number before, and another may have it now.
+      guard let began = own?.began.filter({ $0 <= calls[index].began }).max(),
+        let ended = own?.ended.filter({ $0 >= calls[index].ended }).min()
+      else {
+        isConfirmed = false
+        continue
+      }
+      calls[index].began = began
+      calls[index].ended = ended
+    }
   }
 
   /// The most processes of podman at a time: the places that the gate has, once a crowd waits for them.

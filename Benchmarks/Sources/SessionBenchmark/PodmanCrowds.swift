@@ -44,6 +44,8 @@ struct LiveMemory: Codable, Sendable {
 @Loop
 struct PodmanCrowds {
   private static let floorPatience: Duration = .seconds(600)
+  /// How long what the kernel tells may take to be written down.
+  private static let timesPatience: Duration = .seconds(10)
 
   let options: Options
 
@@ -62,8 +64,10 @@ struct PodmanCrowds {
         let known = daemon.calls.utf8.count
         let load = Load(count, of: daemon)
         try await load.waitUntilFinished()
-        let text = daemon.calls
-        let calls = PodmanCalls(parsing: text[text.utf8.index(text.startIndex, offsetBy: known)...])
+        let calls = try await calls {
+          let text = daemon.calls
+          return text[text.utf8.index(text.startIndex, offsetBy: known)...]
+        }
         crowd.places = max(crowd.places, calls.places)
         let first = load.served.map(\.asked).min() ?? 0
         crowd.daemonSeconds.append(Double((load.served.map(\.finished).max() ?? 0) - first) / 1e9)
@@ -95,6 +99,18 @@ struct PodmanCrowds {
     }
   }
 
+  /// What was written down, once the kernel has told of all of it.
+  private func calls(in text: () -> Substring) async throws -> PodmanCalls {
+    guard let times = options.times else { return PodmanCalls(parsing: text(), times: nil) }
+    let deadline = Loop.now + Self.timesPatience
+    while Loop.now < deadline {
+      let calls = PodmanCalls(parsing: text(), times: contents(of: times))
+      if calls.isConfirmed { return calls }
+      await Timer.sleep(.milliseconds(20))
+    }
+    throw Complaint("the kernel does not tell when podman began: \(times)")
+  }
+
   private func floor(
     _ count: Int, places: Int, round: Int
   ) async throws -> (seconds: Double, added: [UInt64], calls: PodmanCalls) {
@@ -115,7 +131,7 @@ struct PodmanCrowds {
       deadline: Self.floorPatience
     ).run()
     let words = String(decoding: result.standardOutput, as: UTF8.self).split(separator: "\n")
-    let calls = PodmanCalls(parsing: contents(of: "\(directory)-calls")[...])
+    let calls = try await calls { contents(of: "\(directory)-calls")[...] }
     guard result.succeeded, let seconds = words.last.flatMap({ Double($0) }),
       calls.gone.count == count,
       sessions.allSatisfy({ contents(of: "\($0.directory)/report").contains("command\n") })

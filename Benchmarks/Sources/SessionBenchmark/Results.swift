@@ -26,6 +26,11 @@ struct Results: Codable, Sendable {
     to the end of conmon), less the time in which it waits for its turn (all of podman's places are taken, or a removal
     that it has to wait for is under way). While a place is free the time counts against the session served next. What
     reads the clocks goes before all others, where that is allowed.
+
+    podman works from the moment in which its process has become podman (the end of execve(2)) to the moment in which it
+    ends, as the kernel marks them: that it lets others run first is no more the starter's affair than any other wait of
+    podman for a processor. Where the kernel may not be asked (it takes perf_event_open(2) on all processors) the clock is
+    read by a program in podman's place, from when that first has a processor.
     """
 
   // MARK: Claims
