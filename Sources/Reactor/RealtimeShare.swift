@@ -27,58 +27,69 @@ struct RealtimeShare {
     case loop = 3
   }
 
-  /// A moment, and how long the thread has had a processor by then.
-  struct Reading {
-    var now: Instant
-    /// In nanoseconds. What waits for a disk or for another process does not have one.
-    var used: UInt64
-
-    /// Of the calling thread.
-    static var current: Reading {
-      Reading(now: Instant(nanoseconds: agentd_monotonic()), used: agentd_thread_time())
-    }
+  /// What a share looks at. The second clock takes a system call, and is read only where it may matter.
+  struct Clocks {
+    /// The monotonic clock, in nanoseconds.
+    var now: () -> UInt64 = agentd_monotonic
+    /// How long the thread has had a processor, in nanoseconds. What waits for a disk or for another process has none.
+    var used: () -> UInt64 = agentd_thread_time
   }
 
   /// Whether the thread goes first.
   private(set) var isFirst = false
   private var isRefused = false
+  /// What it has by `counted`, in nanoseconds.
   private var credit = limit
-  private var last: Reading
+  private var counted: UInt64
+  /// What the thread had used when it was last counted while it went first.
+  private var used: UInt64 = 0
+  private let clocks: Clocks
   private let setFirst: (Bool) -> Bool
 
   /// - Parameters:
-  ///   - start: from when on time counts.
+  ///   - clocks: of the thread whose share it is.
   ///   - setFirst: asks the kernel to have the calling thread go first, or not any more; false when it refuses.
-  init(from start: Reading, _ setFirst: @escaping (Bool) -> Bool) {
-    last = start
+  init(_ clocks: Clocks, _ setFirst: @escaping (Bool) -> Bool) {
+    self.clocks = clocks
     self.setFirst = setFirst
+    counted = clocks.now()
   }
 
   /// A share of the calling thread, as the kernel grants it. It alone may call what follows.
   init(_ priority: Priority) {
-    self.init(from: .current) { first in
+    self.init(Clocks()) { first in
       first ? agentd_go_first(priority.rawValue) == 0 : agentd_go_in_turn() == 0
     }
   }
 
   /// To be called before the thread waits.
-  mutating func willWait(_ reading: Reading = .current) {
-    didWork(reading)
-    guard !isFirst, !isRefused, credit >= Self.resumption else { return }
+  mutating func willWait() {
+    didWork()
+    guard !isFirst, !isRefused else { return }
+    accrue(until: clocks.now())
+    guard credit >= Self.resumption else { return }
+    used = clocks.used()
     isFirst = setFirst(true)
     // Who may not now will not later.
     isRefused = !isFirst
   }
 
   /// To be called now and then while the thread has something to do.
-  mutating func didWork(_ reading: Reading = .current) {
-    let elapsed = Int64(clamping: reading.now.nanoseconds &- last.now.nanoseconds)
-    let used = Int64(clamping: reading.used &- last.used)
-    last = reading
-    credit = min(Self.limit, credit + elapsed / Self.divisor)
+  mutating func didWork() {
     guard isFirst else { return }
-    credit = max(-Self.debtLimit, credit - used)
+    let now = clocks.now()
+    // No more can have been used than has passed.
+    guard Int64(clamping: now &- counted) > credit else { return }
+    accrue(until: now)
+    let usedNow = clocks.used()
+    credit = max(-Self.debtLimit, credit - Int64(clamping: usedNow &- used))
+    used = usedNow
     if credit < 0, setFirst(false) { isFirst = false }
+  }
+
+  private mutating func accrue(until now: UInt64) {
+    credit = min(Self.limit, credit + Int64(clamping: now &- counted) / Self.divisor)
+    counted = now
   }
 
   // MARK: Where it is allowed

@@ -12,90 +12,124 @@ import Testing
 
 @Suite("Realtime share")
 struct RealtimeShareTests {
-  /// What a share has asked the kernel for.
-  private final class Kernel: Sendable {
-    let asked = Mutex<[Bool]>([])
+  /// A thread that is told how much it works and waits, in microseconds, and what its share has asked the kernel for.
+  private final class Machine: Sendable {
+    private struct State {
+      var now: UInt64 = 0
+      var used: UInt64 = 0
+      var readings = 0
+      var asked: [Bool] = []
+    }
+
+    private let state = Mutex(State())
     let grants: Bool
     init(grants: Bool = true) { self.grants = grants }
 
+    var asked: [Bool] { state.withLock { $0.asked } }
+    /// How often the thread's own time was asked for, which takes a system call.
+    var readings: Int { state.withLock { $0.readings } }
+
+    func work(_ microseconds: UInt64) {
+      state.withLock {
+        $0.now += microseconds * 1000
+        $0.used += microseconds * 1000
+      }
+    }
+
+    func wait(_ microseconds: UInt64) { state.withLock { $0.now += microseconds * 1000 } }
+
     func share() -> RealtimeShare {
-      RealtimeShare(from: .init(now: Instant(nanoseconds: 0), used: 0)) { first in
-        self.asked.withLock { $0.append(first) }
+      let clocks = RealtimeShare.Clocks(
+        now: { self.state.withLock { $0.now } },
+        used: {
+          self.state.withLock {
+            $0.readings += 1
+            return $0.used
+          }
+        })
+      return RealtimeShare(clocks) { first in
+        self.state.withLock { $0.asked.append(first) }
         return self.grants
       }
     }
   }
 
-  private func at(_ microseconds: UInt64, used: UInt64) -> RealtimeShare.Reading {
-    RealtimeShare.Reading(now: Instant(nanoseconds: microseconds * 1000), used: used * 1000)
-  }
-
   @Test("a thread that seldom works goes first all the time, and asks for that once")
   func seldom() {
-    let kernel = Kernel()
-    var share = kernel.share()
-    for turn in UInt64(0)..<10_000 {
-      share.willWait(at(turn * 990, used: turn * 90))
+    let machine = Machine()
+    var share = machine.share()
+    for _ in 0..<10_000 {
+      share.willWait()
       #expect(share.isFirst)
-      share.didWork(at(turn * 990 + 980, used: turn * 90 + 80))
+      machine.wait(900)
+      machine.work(90)
+      share.didWork()
     }
-    #expect(kernel.asked.withLock { $0 } == [true])
+    #expect(machine.asked == [true])
+    // Ten seconds, of which 20 ms can pass without a look.
+    #expect(machine.readings < 600)
   }
 
   @Test("a thread that waits for a disk goes first however long that takes")
   func disk() {
-    let kernel = Kernel()
-    var share = kernel.share()
-    for turn in UInt64(0)..<1000 {
-      share.willWait(at(turn * 10_000, used: turn * 50))
-      share.didWork(at(turn * 10_000 + 9_900, used: turn * 50 + 50))
+    let machine = Machine()
+    var share = machine.share()
+    for _ in 0..<1000 {
+      share.willWait()
+      machine.work(50)
+      machine.wait(9_900)
+      share.didWork()
       #expect(share.isFirst)
     }
   }
 
   @Test("a thread that is always busy goes first for a tenth of the time, and for what had come together")
   func always() {
-    let kernel = Kernel()
-    var share = kernel.share()
+    let machine = Machine()
+    var share = machine.share()
     var first: UInt64 = 0
-    let end: UInt64 = 10_000_000
-    for now in stride(from: UInt64(0), to: end, by: 100) {
-      share.willWait(at(now, used: now))
+    let turns: UInt64 = 100_000
+    for _ in 0..<turns {
+      share.willWait()
       if share.isFirst { first += 100 }
+      machine.work(100)
     }
+    let end = turns * 100
     let limit = UInt64(RealtimeShare.limit) / 1000
     #expect(first <= end / 10 + limit + 100)
     #expect(first >= end / 10 - limit)
-    let asked = kernel.asked.withLock { $0 }
-    #expect(asked.count > 10)
+    #expect(machine.asked.count > 10)
     // By turns, and never twice the same.
-    #expect(zip(asked, asked.dropFirst()).allSatisfy { $0 != $1 })
+    #expect(zip(machine.asked, machine.asked.dropFirst()).allSatisfy { $0 != $1 })
   }
 
   @Test("one long stretch is paid for before the thread goes first again")
   func long() {
-    let kernel = Kernel()
-    var share = kernel.share()
-    let used: UInt64 = 1_000_000
-    share.willWait(at(0, used: 0))
-    share.didWork(at(1_000_000, used: used))
+    let machine = Machine()
+    var share = machine.share()
+    share.willWait()
+    machine.work(1_000_000)
+    share.didWork()
     #expect(!share.isFirst)
     // More than 20 ms do not come together; so 980 ms are owed, and 10 ms are to be there again.
-    share.willWait(at(10_890_000, used: used))
+    machine.wait(9_890_000)
+    share.willWait()
     #expect(!share.isFirst)
-    share.willWait(at(10_910_000, used: used))
+    machine.wait(20_000)
+    share.willWait()
     #expect(share.isFirst)
   }
 
   @Test("a thread that may not go first does not ask again")
   func refused() {
-    let kernel = Kernel(grants: false)
-    var share = kernel.share()
-    for now in stride(from: UInt64(0), to: 1_000_000, by: 1000) {
-      share.willWait(at(now, used: 0))
+    let machine = Machine(grants: false)
+    var share = machine.share()
+    for _ in 0..<1000 {
+      share.willWait()
+      machine.wait(1000)
     }
     #expect(!share.isFirst)
-    #expect(kernel.asked.withLock { $0 } == [true])
+    #expect(machine.asked == [true])
   }
 
   @Test("a thread that goes first starts children that do not, nor does what they start, and can stop")
