@@ -155,7 +155,7 @@ extension Metadata: JSONObject {
     json.field(CourseKey.commit, course?.commit)
     json.field(OriginKey.daemonID, origin?.daemonID)
     json.field(Summary.Key.durationMilliseconds, summary?.durationMilliseconds)
-    json.field(CourseKey.endTimestamp, course?.endTimestamp?.rfc3339)
+    json.field(CourseKey.endTimestamp, course?.endTimestamp)
     json.field(CourseKey.error, course?.error)
     json.field(CourseKey.exitCode, course?.exitCode)
     json.field(OriginKey.image, origin?.image)
@@ -166,11 +166,11 @@ extension Metadata: JSONObject {
     json.field(OriginKey.profile, origin?.profile)
     json.field(Summary.Key.record, summary?.record)
     json.field(OriginKey.repoURL, origin?.repoURL)
-    json.field(OriginKey.scheduledFor, origin?.scheduledFor?.rfc3339)
+    json.field(OriginKey.scheduledFor, origin?.scheduledFor)
     json.field(OriginKey.schemaVersion, origin?.schemaVersion)
     json.field(OriginKey.sessionID, origin?.sessionID)
     json.field(CourseKey.signal, course?.signal)
-    json.field(OriginKey.startTimestamp, origin?.startTimestamp.rfc3339)
+    json.field(OriginKey.startTimestamp, origin?.startTimestamp)
     json.field(OriginKey.workUnit, origin?.workUnit)
   }
 }
@@ -188,8 +188,8 @@ extension Metadata.Course: JSONObject {
 extension Metadata.Phase: JSONObject {
   /// Writes one step.
   public func writeFields(to json: inout JSONWriter) {
-    json.field(CodingKeys.endTimestamp, endTimestamp?.rfc3339)
+    json.field(CodingKeys.endTimestamp, endTimestamp)
     json.field(CodingKeys.name, name)
-    json.field(CodingKeys.startTimestamp, startTimestamp.rfc3339)
+    json.field(CodingKeys.startTimestamp, startTimestamp)
   }
 }

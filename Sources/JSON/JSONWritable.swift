@@ -1,5 +1,7 @@
 // What has a JSON form, and the words in which a type says its own.
 
+public import Time
+
 /// A value that writes itself.
 public protocol JSONWritable {
   /// Writes one value.
@@ -62,6 +64,12 @@ extension JSONWritable {
 
 extension String: JSONWritable {
   /// Writes a string.
+  @inlinable
+  public func write(to json: inout JSONWriter) { json.value(self) }
+}
+
+extension Timestamp: JSONWritable {
+  /// Writes a moment in RFC 3339.
   @inlinable
   public func write(to json: inout JSONWriter) { json.value(self) }
 }

@@ -1,6 +1,7 @@
 // JSON as it is written: what a value says goes straight into a buffer, and there is no tree.
 
 internal import CSupport
+public import Time
 
 /// Writes JSON into a buffer: each value where it belongs, an object as keys and values by turns. A value or a key that is
 /// out of place ends debug builds.
@@ -30,6 +31,13 @@ public struct JSONWriter: ~Copyable {
   public mutating func value(_ text: String) {
     var text = text
     text.withUTF8 { agentd_json_string(raw, $0.baseAddress, $0.count) }
+  }
+
+  /// Writes a moment, as the string that it is read from.
+  public mutating func value(_ moment: Timestamp) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Timestamp.textLimit) { [raw] text in
+      agentd_json_string(raw, text.baseAddress, moment.write(into: text))
+    }
   }
 
   /// Writes a number.

@@ -102,48 +102,63 @@ private let secondsPerDay: Int64 = 86_400
 private let shape = Array("____-__-__T__:__:__".utf8)
 
 extension Timestamp {
-  /// The longest text, `2026-11-23T04:05:06.789012345Z`.
-  private static let textLimit = 30
+  /// The longest text, `2026-11-23T04:05:06.789012345Z`, in bytes.
+  public static let textLimit = 30
 
-  /// Written in place: each event, record and step of a session has some.
+  /// Writes `rfc3339` into a buffer of at least `textLimit` bytes, and returns how many it takes: each record and each step of
+  /// a session has some, and a string for each would be made only to be copied.
+  public func write(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Int {
+    write(into: buffer, fractionDigits: 3, isUTC: true)
+  }
+
   private func text(fractionDigits: Int, isUTC: Bool) -> String {
+    String(unsafeUninitializedCapacity: Self.textLimit) {
+      write(into: $0, fractionDigits: fractionDigits, isUTC: isUTC)
+    }
+  }
+
+  private func write(
+    into buffer: UnsafeMutableBufferPointer<UInt8>, fractionDigits: Int, isUTC: Bool
+  ) -> Int {
+    precondition(buffer.count >= Self.textLimit, "there is no room for a moment")
     // Floored, so that a moment before the epoch has a fraction that counts forward too.
     let (second, nanosecond) = flooredDivision(nanosecondsSinceEpoch, nanosecondsPerSecond)
     let (day, secondOfDay) = flooredDivision(second, secondsPerDay)
     let date = CivilDate(daysSinceEpoch: day)
-    return String(unsafeUninitializedCapacity: Self.textLimit) { buffer in
-      var count = 0
-      func put(_ sign: Unicode.Scalar) {
-        buffer[count] = UInt8(ascii: sign)
-        count += 1
-      }
-      func put(_ value: Int64, _ width: Int) {
-        var rest = value
-        for place in (count..<count + width).reversed() {
-          buffer[place] = UInt8(ascii: "0") + UInt8(rest % 10)
-          rest /= 10
-        }
-        count += width
-      }
-      put(date.year, 4)
-      put("-")
-      put(date.month, 2)
-      put("-")
-      put(date.day, 2)
-      put("T")
-      put(secondOfDay / 3600, 2)
-      put(":")
-      put(secondOfDay / 60 % 60, 2)
-      put(":")
-      put(secondOfDay % 60, 2)
-      if fractionDigits > 0 {
-        put(".")
-        put(nanosecond, 9)
-        count -= 9 - fractionDigits
-      }
-      if isUTC { put("Z") }
-      return count
+    func put(_ byte: Unicode.Scalar, at place: Int) { buffer[place] = UInt8(ascii: byte) }
+    func put(_ pair: Int64, at place: Int) {
+      let (tens, ones) = UInt32(truncatingIfNeeded: pair).quotientAndRemainder(dividingBy: 10)
+      buffer[place] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: tens)
+      buffer[place + 1] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: ones)
     }
+    put(date.year / 100, at: 0)
+    put(date.year % 100, at: 2)
+    put("-", at: 4)
+    put(date.month, at: 5)
+    put("-", at: 7)
+    put(date.day, at: 8)
+    put("T", at: 10)
+    put(secondOfDay / 3600, at: 11)
+    put(":", at: 13)
+    put(secondOfDay / 60 % 60, at: 14)
+    put(":", at: 16)
+    put(secondOfDay % 60, at: 17)
+    var count = 19
+    if fractionDigits > 0 {
+      put(".", at: count)
+      // All that the buffer has room for; the sign after them is written over what is not wanted.
+      put(nanosecond / 10_000_000, at: count + 1)
+      put(nanosecond / 100_000 % 100, at: count + 3)
+      put(nanosecond / 1000 % 100, at: count + 5)
+      put(nanosecond / 10 % 100, at: count + 7)
+      buffer[count + 9] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: nanosecond % 10)
+      count += 1 + fractionDigits
+    }
+    if isUTC {
+      put("Z", at: count)
+      count += 1
+    }
+    return count
   }
 
   /// Reads `YYYY-MM-DDTHH:MM:SS` with at most nine digits of fraction and `Z` or an offset like `+01:00`; nil for

@@ -3,6 +3,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Time
 
 @testable import JSON
 
@@ -48,6 +49,14 @@ struct JSONWriterTests {
       for value in ["\(scalar)", "\(long)\(scalar)\(long)"] {
         #expect(try reread(text(value), as: String.self) == value)
       }
+    }
+  }
+
+  @Test("a moment is the string of its RFC 3339, from one end of its range to the other")
+  func moments() {
+    let moments: [Int64] = [.min, -1, 0, 1, 999_999, 1_000_000, 1_795_000_000_123_456_789, .max]
+    for moment in moments.map({ Timestamp(nanosecondsSinceEpoch: $0) }) {
+      #expect(text(moment) == "\"\(moment.rfc3339)\"")
     }
   }
 
