@@ -161,10 +161,24 @@ extension Record {
   /// that is empty. Either is no record to `standing` and `unfinished`; any other is whole.
   ///
   /// - Throws: `AuditError` when the record is not there, or the disk fails. The record is left as it is.
-  public func synchronize() throws(AuditError) {
+  ///
+  /// - Parameter profiles: directories that may be open already, the record's among them.
+  public func synchronize(in profiles: OpenProfiles? = nil) throws(AuditError) {
     let path = FilePath(path)
-    let profile = try Directory(path: path.removingLastComponent().string)
-    let directory = try profile.open(path.lastComponent?.string ?? "")
+    let above = path.removingLastComponent()
+    let id = path.lastComponent?.string ?? ""
+    if let known = profiles?.known(above.lastComponent?.string ?? "") {
+      do throws(AuditError) {
+        return try Self.synchronize(id, in: known.directory)
+      } catch .system(_, _, ENOENT) {
+        // Its path leads to another by now.
+      }
+    }
+    try Self.synchronize(id, in: try Directory(path: above.string))
+  }
+
+  private static func synchronize(_ id: String, in profile: borrowing Directory) throws(AuditError) {
+    let directory = try profile.open(id)
     let agentd = try directory.open("agentd")
     // console.log is empty and runa/ too: their names are all there is of them.
     try agentd.sync(Record.metadataName)

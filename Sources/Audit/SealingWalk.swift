@@ -23,7 +23,9 @@ final class SealingWalk {
   private let record: Record
   private let user: uid_t
   private var modes = HeldModes()
-  private let directory: Directory
+  /// `agentd/`, in which nobody but this user and root makes a name; nor does anybody else in the directory above.
+  private let agentd: Directory
+  /// The record's own directory.
   private let root: Entry
   private var pass = Pass.start
   /// `runa/`, which is held from the first pass to the end.
@@ -52,8 +54,8 @@ final class SealingWalk {
     self.record = record
     self.user = user
     self.metadata = metadata
-    directory = try Directory(path: record.path)
-    root = try Entry(describing: "", in: directory.descriptor.raw, path: record.path)
+    agentd = try record.openAgentd()
+    root = try Entry(describing: "..", in: agentd.descriptor.raw, path: record.path)
   }
 
   /// Handles at most so many entries and ends of directories; true when the record is sealed.
@@ -106,12 +108,11 @@ final class SealingWalk {
     switch pass {
     case .start:
       pass = .survey
-      // Not by way of a descriptor of agentd/, in which nobody but this user and root makes a name.
       let path = Self.consoleLog
-      let log = try openDescriptor(path, in: directory.descriptor.raw, O_RDONLY, path: path)
+      let log = try openDescriptor(Record.consoleLogName, in: agentd.descriptor.raw, O_RDONLY, path: path)
       let logEntry = try Entry(describing: "", in: log.raw, path: path)
       _ = try kind(of: logEntry, path)
-      let runa = try open("runa", in: directory.descriptor.raw, "runa")
+      let runa = try open("../runa", in: agentd.descriptor.raw, "runa")
       let entry = try Entry(describing: "", in: runa.descriptor, path: "runa")
       _ = try kind(of: entry, "runa")
       levels.append(Level(stream: runa, isClosed: false))
@@ -160,16 +161,16 @@ final class SealingWalk {
   /// which puts another in its place.
   private func stage() {
     guard let content = metadata?.json() else { return }
-    let name = "agentd/\(Record.temporaryMetadataName)"
+    let name = Record.temporaryMetadataName
     let flags = O_WRONLY | O_CREAT | O_EXCL
-    guard let file = try? openDescriptor(name, in: directory.descriptor.raw, flags, mode: 0o600, path: name)
+    guard let file = try? openDescriptor(name, in: agentd.descriptor.raw, flags, mode: 0o600, path: name)
     else { return }
     do {
       try writeAll(content, to: file.raw, path: name)
       stagedFile = consume file
       staged = Sealing.Staged(length: content.count)
     } catch {
-      try? directory.remove(name)
+      try? agentd.remove(name)
     }
   }
 
@@ -185,10 +186,7 @@ final class SealingWalk {
     // left to write: hence the order.
     try call("fsync", "runa") { Int(fsync(runa.descriptor)) }
     // For the name of what is staged.
-    if staged != nil {
-      let agentd = try? directory.open("agentd")
-      if (try? agentd?.sync()) == nil { staged = nil }
-    }
+    if staged != nil, (try? agentd.sync()) == nil { staged = nil }
   }
 }
 

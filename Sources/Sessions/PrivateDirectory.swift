@@ -56,8 +56,7 @@ public struct PrivateDirectory: Sendable {
   func create(_ facts: Facts) throws(SystemError) {
     try check("mkdir \(path)", mkdir(path, 0o700))
     try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
-    let report = open(reportPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    _ = Descriptor(owning: try check("open \(reportPath)", report))
+    try check("mknod \(reportPath)", mknod(reportPath, S_IFREG | 0o600, 0))
     let file = open(factsPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     // Until the last newline is there the file counts as none: see `Facts.isMade`.
     try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)

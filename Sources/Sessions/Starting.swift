@@ -119,7 +119,9 @@ extension Session {
   /// - Returns: why it could not be done.
   private func synchronizeRecord() async -> String? {
     do throws(AuditError) {
-      try await host.worker.run { [record] () throws(AuditError) in try record.synchronize() }
+      try await host.worker.run { [record, profiles = host.profiles] () throws(AuditError) in
+        try record.synchronize(in: profiles)
+      }
       isOnDisk = true
       return nil
     } catch {

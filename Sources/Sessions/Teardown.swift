@@ -134,8 +134,9 @@ extension Session {
   @inline(never) private func publish(_ conclusion: Conclusion, _ staged: Sealing.Staged?) async -> String? {
     metadata.conclude(conclusion, at: Loop.wallClock)
     do throws(AuditError) {
-      try await host.worker.run { [worker = host.worker, record, metadata, isOnDisk] () throws(AuditError) in
-        if !isOnDisk { try record.synchronize() }
+      try await host.worker.run {
+        [worker = host.worker, profiles = host.profiles, record, metadata, isOnDisk] () throws(AuditError) in
+        if !isOnDisk { try record.synchronize(in: profiles) }
         // Let go later: others of the same removal wait to be published.
         if let replaced = try record.publish(metadata, staged: staged) {
           worker.whenIdle { withExtendedLifetime(replaced) {} }

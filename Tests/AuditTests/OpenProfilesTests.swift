@@ -61,6 +61,25 @@ struct OpenProfilesTests {
     #expect(try names(in: "\(scratch.path)/elsewhere") == ["4"])
   }
 
+  @Test("what is synchronized is the record, whatever became of the directory that was open")
+  func synchronize() throws {
+    let scratch = try Scratch()
+    let profiles = OpenProfiles(auditRoot: scratch.auditRoot)
+    let path = "\(scratch.auditRoot)/site-builder"
+    let record = try Record.create(in: profiles, metadata: .example("1"))
+    let descriptors = try scratch.openDescriptors()
+    for _ in 0..<2 { try record.synchronize(in: profiles) }
+    // Another daemon's, say, of a profile that this one has opened nothing for.
+    try record.synchronize(in: OpenProfiles(auditRoot: scratch.auditRoot))
+    try check("rename", rename(path, "\(scratch.path)/aside"))
+    let other = try Record.create(auditRoot: scratch.auditRoot, metadata: .example("2"))
+    try other.synchronize(in: profiles)
+    other.discard()
+    let missing = AuditError.system(call: "open", path: other.path, code: ENOENT)
+    #expect(throws: missing) { try other.synchronize(in: profiles) }
+    #expect(try scratch.openDescriptors() == descriptors)
+  }
+
   @Test("what fails leaves nothing, and an id that is taken is refused", .exitTest)
   func failure() async throws {
     // The limit is the whole process's.
