@@ -13,6 +13,8 @@ struct PodmanCrowd: Codable, Sendable {
   var floorSeconds: [Double] = []
   /// Over all rounds, in milliseconds: what the daemon adds to a session, and from request to end.
   var added = Percentiles([])
+  /// The same by the clock of the program in podman's place; nil where `added` is that already.
+  var addedByItsClock: Percentiles?
   /// The parts of it: from the request, the launch, the container's end, and the removal.
   var addedBeforeLaunch = Percentiles([])
   var addedBeforeRelease = Percentiles([])
@@ -56,6 +58,7 @@ struct PodmanCrowds {
       try await Load(1, of: daemon).waitUntilFinished()
       var crowd = PodmanCrowd(sessions: count, places: 0)
       var added: [PodmanCalls.Added] = []
+      var addedByItsClock: [UInt64] = []
       var total: [UInt64] = []
       var floorAdded: [UInt64] = []
       var daemonLaunch: [UInt64] = []
@@ -64,10 +67,12 @@ struct PodmanCrowds {
         let known = daemon.calls.utf8.count
         let load = Load(count, of: daemon)
         try await load.waitUntilFinished()
-        let calls = try await calls {
+        let text = {
           let text = daemon.calls
           return text[text.utf8.index(text.startIndex, offsetBy: known)...]
         }
+        let calls = try await calls(in: text)
+        let unconfirmed = PodmanCalls(parsing: text(), times: nil)
         crowd.places = max(crowd.places, calls.places)
         let first = load.served.map(\.asked).min() ?? 0
         crowd.daemonSeconds.append(Double((load.served.map(\.finished).max() ?? 0) - first) / 1e9)
@@ -75,6 +80,9 @@ struct PodmanCrowds {
         daemonLaunch += calls.durations(of: "run")
         for one in load.served {
           let own = calls.added(to: one.id, asked: one.asked, finished: one.finished, places: crowd.places)
+          let byItsClock = unconfirmed.added(
+            to: one.id, asked: one.asked, finished: one.finished, places: crowd.places)
+          if let byItsClock { addedByItsClock.append(byItsClock.sum) }
           if let own { added.append(own) } else { crowd.unseen += 1 }
         }
         let floor = try await self.floor(count, places: crowd.places, round: round)
@@ -84,6 +92,7 @@ struct PodmanCrowds {
       }
       try await daemon.stop()
       crowd.added = Percentiles(added.map(\.sum))
+      crowd.addedByItsClock = options.times == nil ? nil : Percentiles(addedByItsClock)
       crowd.addedBeforeLaunch = Percentiles(added.map(\.beforeLaunch))
       crowd.addedBeforeRelease = Percentiles(added.map(\.beforeRelease))
       crowd.addedBeforeRemoval = Percentiles(added.map(\.beforeRemoval))

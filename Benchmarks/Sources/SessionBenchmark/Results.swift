@@ -29,8 +29,8 @@ struct Results: Codable, Sendable {
 
     podman works from the moment in which its process has become podman (the end of execve(2)) to the moment in which it
     ends, as the kernel marks them: that it lets others run first is no more the starter's affair than any other wait of
-    podman for a processor. Where the kernel may not be asked (it takes perf_event_open(2) on all processors) the clock is
-    read by a program in podman's place, from when that first has a processor.
+    podman for a processor. The last column has the same by the clock of a program in podman's place, which counts such
+    waits to the daemon; so does all else where the kernel may not be asked (it takes perf_event_open(2) on all processors).
     """
 
   // MARK: Claims
@@ -129,12 +129,15 @@ struct Results: Codable, Sendable {
         })
       print("Where it is added (p50 and p99, milliseconds)\n")
       printTable(
-        ["sessions at once", "before launch", "before release", "before removal", "before answer"],
+        [
+          "sessions at once", "before launch", "before release", "before removal", "before answer",
+          "all of it by its own clock",
+        ],
         podman.map { crowd in
           ["\(crowd.sessions)"]
             + [
               crowd.addedBeforeLaunch, crowd.addedBeforeRelease, crowd.addedBeforeRemoval,
-              crowd.addedBeforeAnswer,
+              crowd.addedBeforeAnswer, crowd.addedByItsClock ?? crowd.added,
             ].map { "\(decimal($0.median, 1)), \(decimal($0.p99, 1))" }
         })
       print(Self.definitionOfAdded + "\n")
