@@ -78,7 +78,7 @@ if [[ $engine == podman ]]; then
   BENCH_PODMAN=$(command -v podman)
   export BENCH_PODMAN
   serve_repository
-  "$scratch/tools/programtimes" "$scratch/engine/podman" "$scratch/times" 2>"$scratch/no-times" &
+  "$scratch/tools/programtimes" "$scratch/engine/podman" "$scratch/times" 2>"$scratch/times-error" &
   servers+=("$!")
   until [[ -s $scratch/times ]]; do
     kill -0 "${servers[-1]}" 2>/dev/null || break
@@ -88,7 +88,7 @@ if [[ $engine == podman ]]; then
     times=(--times "$scratch/times")
   else
     unset 'servers[-1]'
-    say "The kernel does not tell when a process begins to be podman ($(<"$scratch/no-times")): its own clock is read instead"
+    say "The kernel does not tell when a process begins to be podman ($(<"$scratch/times-error")): its own clock is read instead"
   fi
   servers+=("$git_daemon")
   repository=git://127.0.0.1:$port/hello.git
@@ -104,6 +104,7 @@ status=0
   --tools "$scratch/tools" --podman "$scratch/engine" --floor "$repository_root/Benchmarks/floor.sh" \
   --scratch "$scratch" --runtime "$runtime" --out "$out" --image "$image" --repository "$repository" --machine "$machine" \
   "${times[@]}" || status=$?
+if [[ -s $scratch/times && -s $scratch/times-error ]]; then say "programtimes: $(<"$scratch/times-error")"; fi
 if [[ -n $publish ]]; then
   [[ -f $out/$engine.json ]] || fail "nothing is published, because the measurement did not come to its end"
   mkdir -p "$repository_root/Benchmarks/results"

@@ -227,8 +227,6 @@ uint64_t agentd_monotonic(void) { return (uint64_t)nanoseconds(CLOCK_MONOTONIC);
 
 int64_t agentd_realtime(void) { return nanoseconds(CLOCK_REALTIME); }
 
-uint64_t agentd_thread_time(void) { return (uint64_t)nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
-
 int agentd_processors(void) {
   // As large as the kernel may want it: sched_getaffinity(2) refuses a set that is smaller than its own.
   cpu_set_t sets[8];

@@ -47,7 +47,7 @@ using Buffer = rapidjson::GenericStringBuffer<UTF8, Allocator>;
 using Compact = rapidjson::Writer<Buffer, UTF8, UTF8, Allocator>;
 using Pretty = rapidjson::PrettyWriter<Buffer, UTF8, UTF8, Allocator>;
 
-// What JSON has no other way to write.
+// What stands for itself in a string.
 bool is_plain(char byte) { return static_cast<unsigned char>(byte) >= 0x20 && byte != '"' && byte != '\\'; }
 
 const char *characters(const uint8_t *text) { return reinterpret_cast<const char *>(text); }
@@ -59,8 +59,8 @@ constexpr size_t depth = 8;
 
 } // namespace
 
-// RapidJSON takes one byte of a string at a time, unless its own buffer and a processor that it knows are used. Nearly all of
-// them mean themselves, and are copied here together. It has made sure of the room.
+// RapidJSON takes one byte of a string at a time, unless its own buffer and a processor that it knows are used. Here all bytes
+// up to the next that has to be escaped are copied together. It has made sure of the room.
 template <>
 inline bool Compact::ScanWriteUnescapedString(rapidjson::GenericStringStream<rapidjson::UTF8<>> &text, size_t length) {
   const char *from = text.src_, *to = from, *end = text.head_ + length;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "CSupport.h"
@@ -31,6 +32,21 @@ enum {
 
 // At which priority this thread goes first; 0 while it does not. A child shares its maker's until its program begins.
 static _Thread_local int own_priority;
+
+// How long children had this thread's priority while it waited for them, in nanoseconds; and how long it had waited for
+// anything when it lent that last.
+static _Thread_local uint64_t lent, waited_before;
+
+static uint64_t clock_time(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+// Since some moment: the thread had no processor.
+static uint64_t waited(void) { return clock_time(CLOCK_MONOTONIC) - clock_time(CLOCK_THREAD_CPUTIME_ID); }
+
+uint64_t agentd_thread_time(void) { return clock_time(CLOCK_THREAD_CPUTIME_ID) + lent; }
 
 // Without the flag that its children do not inherit it.
 static int policy(void) { return sched_getscheduler(0) & ~SCHED_RESET_ON_FORK; }
@@ -76,7 +92,9 @@ int agentd_go_in_turn(void) {
 
 int agentd_lend_priority(void) {
   // Somebody may have taken it from outside.
-  return own_priority && policy() == SCHED_FIFO && set_first(own_priority, 0) == 0;
+  if (!own_priority || policy() != SCHED_FIFO || set_first(own_priority, 0) < 0) return 0;
+  waited_before = waited();
+  return 1;
 }
 
 void agentd_follow_maker(int lent) {
@@ -90,4 +108,5 @@ void agentd_follow_maker(int lent) {
 void agentd_part_with_child(pid_t child) {
   if (child > 0) set_ordinary(child, 1);
   set_first(own_priority, 1);
+  lent += waited() - waited_before;
 }

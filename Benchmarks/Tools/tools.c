@@ -203,7 +203,7 @@ struct recording {
 
 enum { RECORDING_PAGES = 64, RECORDING_LIMIT = 2 * 256, DRAIN_MILLISECONDS = 20 };
 
-static struct recording record(const char *event, const char *filter, int processor, const char *word) {
+static struct recording open_recording(const char *event, const char *filter, int processor, const char *word) {
   char path[128], text[16] = "";
   snprintf(path, sizeof path, "/sys/kernel/tracing/events/sched/%s/id", event);
   int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -267,13 +267,16 @@ static int program_times(const char *program, const char *path) {
   snprintf(ended, sizeof ended, "comm == \"%.15s\"", slash ? slash + 1 : program);
   long processors = sysconf(_SC_NPROCESSORS_CONF);
   int count = 0;
+  if (2 * processors > RECORDING_LIMIT) die("watch", "so many processors");
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() == 1) return 1;
-  for (int i = 0; i < processors && count + 2 <= RECORDING_LIMIT; i++) {
-    recordings[count++] = record("sched_process_exec", began, i, "began");
-    recordings[count++] = record("sched_process_exit", ended, i, "ended");
+  for (int i = 0; i < processors; i++) {
+    recordings[count++] = open_recording("sched_process_exec", began, i, "began");
+    recordings[count++] = open_recording("sched_process_exit", ended, i, "ended");
   }
   FILE *file = fopen(path, "ae");
   if (!file) die("open", path);
+  // It is read while it is written.
+  setvbuf(file, 0, _IOLBF, 0);
   fputs("ready\n", file);
   while (fflush(file) == 0) {
     poll(0, 0, DRAIN_MILLISECONDS);

@@ -97,6 +97,9 @@ int agentd_go_first(int priority);
 // Ends that: the calling thread has ordinary, short turns again. Returns 0 or -errno.
 int agentd_go_in_turn(void);
 
+// How long the calling thread, or a child that went first in its stead, has had a processor, in nanoseconds.
+uint64_t agentd_thread_time(void);
+
 // Whether what is below a path is never on a disk: 1 for a tmpfs or a ramfs, 0 for others and for what cannot be asked.
 int agentd_is_in_memory(const char *path);
 // Names the calling thread, at most 15 bytes, for ps and gdb.
@@ -148,8 +151,6 @@ int agentd_datagram_send(int fd, const void *message, size_t size);
 // The monotonic and the wall clock, in nanoseconds.
 uint64_t agentd_monotonic(void);
 int64_t agentd_realtime(void);
-// How long the calling thread has had a processor, in nanoseconds.
-uint64_t agentd_thread_time(void);
 // How many processors the calling thread may run on, or -errno.
 int agentd_processors(void);
 // Gives memory that was freed back to the kernel (malloc_trim(3)), in about a millisecond for ten megabytes.

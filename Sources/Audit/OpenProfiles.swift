@@ -51,12 +51,18 @@ public final class OpenProfiles: Sendable {
     givesModes = agentd_umask() & 0o700 == 0
   }
 
-  /// The directory of a profile where it is open. Its path may lead to another by now.
-  func known(_ name: String) -> Profile? { profiles.withLock { $0[name] } }
+  /// The directory of a profile, where it is open and its path still leads to it.
+  func known(_ path: FilePath) -> Profile? {
+    guard let name = path.lastComponent?.string, let profile = profiles.withLock({ $0[name] }),
+      profile.directory.path == path.string, profile.isInPlace
+    else { return nil }
+    return profile
+  }
 
   /// The directory of a profile, which is made where it is missing.
   func open(_ name: String) throws(AuditError) -> Profile {
-    if let known = known(name), known.isInPlace { return known }
+    let known = profiles.withLock { $0[name] }
+    if let known, known.isInPlace { return known }
     let root = try Directory.openOrMake(FilePath(auditRoot))
     // Made by an earlier session or by hand: closed to others all the same.
     let profile = try Profile(try root.openOrMake(name, mode: Self.mode))

@@ -167,14 +167,11 @@ extension Record {
     let path = FilePath(path)
     let above = path.removingLastComponent()
     let id = path.lastComponent?.string ?? ""
-    if let known = profiles?.known(above.lastComponent?.string ?? "") {
-      do throws(AuditError) {
-        return try Self.synchronize(id, in: known.directory)
-      } catch .system(_, _, ENOENT) {
-        // Its path leads to another by now.
-      }
+    if let known = profiles?.known(above) {
+      try Self.synchronize(id, in: known.directory)
+    } else {
+      try Self.synchronize(id, in: try Directory(path: above.string))
     }
-    try Self.synchronize(id, in: try Directory(path: above.string))
   }
 
   private static func synchronize(_ id: String, in profile: borrowing Directory) throws(AuditError) {

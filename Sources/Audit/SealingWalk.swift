@@ -54,7 +54,12 @@ final class SealingWalk {
     self.record = record
     self.user = user
     self.metadata = metadata
-    agentd = try record.openAgentd()
+    do throws(AuditError) {
+      agentd = try record.openAgentd()
+    } catch .system(_, let path, let code) where user != 0 && (code == EACCES || code == EPERM) {
+      // What this user may not do, root of the user's own namespace may.
+      throw .foreignOwner(record: record.path, path: path)
+    }
     root = try Entry(describing: "..", in: agentd.descriptor.raw, path: record.path)
   }
 

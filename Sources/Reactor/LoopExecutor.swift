@@ -156,7 +156,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
       Loop.assumeIsolated { timers.arm() }
       // From `sleep` on, and not before, who hands in a job writes to the eventfd.
       let block = readyJobs.isEmpty && yielded.isEmpty && foreignJobs.sleep()
-      share?.willWait()
+      share?.renew()
       let count = try backend.wait(events, block: block)
       for event in events[..<count] { try dispatch(event) }
       resumeYielded()
@@ -167,7 +167,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   func takeRealtimeShare() -> Bool {
     checkIsolated()
     var share = RealtimeShare(.loop)
-    share.willWait()
+    share.renew()
     guard share.isFirst else { return false }
     self.share = share
     return true

@@ -31,7 +31,8 @@ struct RealtimeShare {
   struct Clocks {
     /// The monotonic clock, in nanoseconds.
     var now: () -> UInt64 = agentd_monotonic
-    /// How long the thread has had a processor, in nanoseconds. What waits for a disk or for another process has none.
+    /// How long the thread has had a processor, in nanoseconds, and the children that it starts in its stead. What waits for
+    /// a disk has none.
     var used: () -> UInt64 = agentd_thread_time
   }
 
@@ -62,9 +63,9 @@ struct RealtimeShare {
     }
   }
 
-  /// To be called before the thread waits.
-  mutating func willWait() {
-    didWork()
+  /// To be called between two turns or batches of jobs: has the thread go first again, where enough has come together.
+  mutating func renew() {
+    charge()
     guard !isFirst, !isRefused else { return }
     accrue(until: clocks.now())
     guard credit >= Self.resumption else { return }
@@ -75,7 +76,7 @@ struct RealtimeShare {
   }
 
   /// To be called now and then while the thread has something to do.
-  mutating func didWork() {
+  mutating func charge() {
     guard isFirst else { return }
     let now = clocks.now()
     // No more can have been used than has passed.

@@ -91,6 +91,7 @@ public final class Stream {
   ///
   /// - Returns: the rest.
   public func writeAtOnce(_ bytes: ArraySlice<UInt8>) throws(StreamError) -> ArraySlice<UInt8> {
+    precondition(writer == nil, "one task writes a stream")
     var rest = bytes
     while !rest.isEmpty {
       guard let raw = fd?.raw else { throw .closed }

@@ -74,7 +74,7 @@ public final class Worker: Sendable {
     try await run { [self] () throws(Failure) in
       repeat {
         if try step() { return true }
-        own.share?.didWork()
+        own.share?.charge()
       } while !jobs.hasMore
       return false
     }
@@ -107,16 +107,16 @@ public final class Worker: Sendable {
     while true {
       jobs.drain { job in
         job()
-        own.share?.didWork()
+        own.share?.charge()
       }
+      own.share?.renew()
       // One at a time: a job that comes meanwhile waits for no more than that one.
       guard own.idleJobs.isEmpty else {
         if !jobs.hasMore { own.idleJobs.removeFirst()() }
-        own.share?.didWork()
+        own.share?.charge()
         continue
       }
       guard jobs.sleep() else { continue }
-      own.share?.willWait()
       var count: UInt64 = 0
       _ = Glibc.read(wakeDescriptor.raw, &count, 8)
     }

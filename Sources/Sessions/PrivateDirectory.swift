@@ -210,7 +210,7 @@ public struct PrivateDirectory: Sendable {
 
   /// Removes it after its session, whose record holds the outcome by now: nobody needs its facts any more. What has gone is
   /// removed already.
-  func discard() throws(SystemError) {
+  func removeWhenComplete() throws(SystemError) {
     for path in [envelopePath, reportPath, conmonPidPath, containerPidPath, factsPath] { unlink(path) }
     // Something was not removed, or there is something else in it: `remove` looks what.
     if rmdir(path) != 0 { try remove() }

@@ -277,7 +277,7 @@ public final class Session {
   /// A task keeps the most memory that its calls ever needed, a kilobyte at a time. So there is one while the session
   /// begins and one while it ends, and none while it waits for its turn or lives.
   ///
-  /// - Parameter onEnd: called when nothing of it is left but its record.
+  /// - Parameter onEnd: called when its record is complete, or why not is said, and nothing more happens to it.
   public func run(_ onEnd: @escaping @Loop (Conclusion) async -> Void) {
     self.onEnd = onEnd
     switch beginning {

@@ -14,8 +14,8 @@ public enum SessionPhase: String, Sendable, CaseIterable {
   case setup
   /// The profile's command runs.
   case command
-  /// The container and the private directory are removed.
+  /// The container is removed.
   case teardown
-  /// The record is made read-only.
+  /// The record is made read-only, and the private directory is removed.
   case seal
 }

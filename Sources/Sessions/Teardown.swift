@@ -53,11 +53,13 @@ extension Session {
       if let problem = await publish(departure.conclusion, sealed.staged) { return [incomplete(problem)] }
     }
     do throws(SystemError) {
-      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in try directory.discard() }
+      try await host.onRuntimeDirectory { [directory] () throws(SystemError) in
+        try directory.removeWhenComplete()
+      }
+      Checkpoint.directoryRemoved.pass()
     } catch {
       fail("teardown", "\(error)")
     }
-    Checkpoint.directoryRemoved.pass()
     return []
   }
 

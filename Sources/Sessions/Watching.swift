@@ -76,14 +76,12 @@ final class Watching {
     } else if conmon?.hasEnded ?? true {
       take(.conmonEnded)
     }
-    if session.stopRequested {
-      take(.stop)
-    } else if onEnd != nil, ending == nil {
-      session.release { self.take(.notReleased) }
-    }
+    if session.stopRequested { take(.stop) }
     if onEnd != nil, let moment = session.facts.deadline {
       deadline = Timer(at: moment) { self.take(.deadline) }
     }
+    // The last: what comes of it finds all the rest in place.
+    if onEnd != nil, ending == nil { session.release { self.take(.notReleased) } }
   }
 
   private func take(_ event: Event) {

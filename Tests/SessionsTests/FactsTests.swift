@@ -313,9 +313,9 @@ struct FactsTests {
   }
 
   @Test("go with their directory, whatever else is in it", arguments: [true, false])
-  func removal(_ isDiscarded: Bool) throws {
+  func removal(_ isComplete: Bool) throws {
     defer { scratch.remove() }
-    let removal = { isDiscarded ? try directory.discard() : try directory.remove() }
+    let removal = { isComplete ? try directory.removeWhenComplete() : try directory.remove() }
     try directory.create(try facts())
     #expect(exists(directory.envelopePath))
     try removal()

@@ -42,7 +42,8 @@ struct PodmanCalls: Sendable {
 
   private mutating func confirm(with times: String) {
     var moments: [Substring: (began: [UInt64], ended: [UInt64])] = [:]
-    for line in times.split(separator: "\n") {
+    // What comes after the last newline is still being written.
+    for line in times[..<(times.lastIndex(of: "\n") ?? times.startIndex)].split(separator: "\n") {
       let words = line.split(separator: " ")
       guard words.count == 3, let moment = UInt64(words[2]) else { continue }
       if words[0] == "began" { moments[words[1], default: ([], [])].began.append(moment) }
@@ -52,7 +53,7 @@ struct PodmanCalls: Sendable {
       let own = moments[Substring(calls[index].pid)]
       // Another process may have had the number before, and another may have it now.
       guard let began = own?.began.filter({ $0 <= calls[index].began }).max(),
-        let ended = own?.ended.filter({ $0 >= calls[index].ended }).min()
+        let ended = own?.ended.filter({ $0 > began }).min(), ended >= calls[index].ended
       else {
         isConfirmed = false
         continue
@@ -91,12 +92,15 @@ struct PodmanCalls: Sendable {
     guard let launch = calls.first(where: { $0.verb == "run" && own($0) }),
       let removal = calls.last(where: { $0.verb == "rm" && own($0) }),
       let name = launch.names.first, let released = released[name], let gone = gone[name],
-      asked <= launch.began, launch.ended <= released, gone <= removal.began, removal.ended <= finished
+      asked <= launch.began, launch.ended <= released, gone <= removal.ended, removal.ended <= finished
     else { return nil }
+    // Who watches conmon may read the clock after the daemon has started podman: then nothing was added there.
     let before = unserved(from: asked, to: launch.began, places: places) {
       $0.verb == "image" || own($0)
     }
-    let after = unserved(from: gone, to: removal.began, places: places, alsoWhile: "rm", isOwn: own)
+    let after =
+      gone >= removal.began
+      ? 0 : unserved(from: gone, to: removal.began, places: places, alsoWhile: "rm", isOwn: own)
     return Added(
       beforeLaunch: before, beforeRelease: released - launch.ended, beforeRemoval: after,
       beforeAnswer: finished - removal.ended)

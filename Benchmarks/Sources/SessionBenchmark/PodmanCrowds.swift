@@ -13,8 +13,8 @@ struct PodmanCrowd: Codable, Sendable {
   var floorSeconds: [Double] = []
   /// Over all rounds, in milliseconds: what the daemon adds to a session, and from request to end.
   var added = Percentiles([])
-  /// The same by the clock of the program in podman's place; nil where `added` is that already.
-  var addedByItsClock: Percentiles?
+  /// The same by the clock of the program that stands in for podman; nil where `added` is that already.
+  var addedByStandInsClock: Percentiles?
   /// The parts of it: from the request, the launch, the container's end, and the removal.
   var addedBeforeLaunch = Percentiles([])
   var addedBeforeRelease = Percentiles([])
@@ -58,7 +58,7 @@ struct PodmanCrowds {
       try await Load(1, of: daemon).waitUntilFinished()
       var crowd = PodmanCrowd(sessions: count, places: 0)
       var added: [PodmanCalls.Added] = []
-      var addedByItsClock: [UInt64] = []
+      var addedByStandInsClock: [UInt64] = []
       var total: [UInt64] = []
       var floorAdded: [UInt64] = []
       var daemonLaunch: [UInt64] = []
@@ -80,9 +80,9 @@ struct PodmanCrowds {
         daemonLaunch += calls.durations(of: "run")
         for one in load.served {
           let own = calls.added(to: one.id, asked: one.asked, finished: one.finished, places: crowd.places)
-          let byItsClock = unconfirmed.added(
+          let byStandInsClock = unconfirmed.added(
             to: one.id, asked: one.asked, finished: one.finished, places: crowd.places)
-          if let byItsClock { addedByItsClock.append(byItsClock.sum) }
+          if let byStandInsClock { addedByStandInsClock.append(byStandInsClock.sum) }
           if let own { added.append(own) } else { crowd.unseen += 1 }
         }
         let floor = try await self.floor(count, places: crowd.places, round: round)
@@ -92,7 +92,7 @@ struct PodmanCrowds {
       }
       try await daemon.stop()
       crowd.added = Percentiles(added.map(\.sum))
-      crowd.addedByItsClock = options.times == nil ? nil : Percentiles(addedByItsClock)
+      crowd.addedByStandInsClock = options.times == nil ? nil : Percentiles(addedByStandInsClock)
       crowd.addedBeforeLaunch = Percentiles(added.map(\.beforeLaunch))
       crowd.addedBeforeRelease = Percentiles(added.map(\.beforeRelease))
       crowd.addedBeforeRemoval = Percentiles(added.map(\.beforeRemoval))

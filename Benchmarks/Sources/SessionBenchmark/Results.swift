@@ -29,7 +29,7 @@ struct Results: Codable, Sendable {
 
     podman works from the moment in which its process has become podman (the end of execve(2)) to the moment in which it
     ends, as the kernel marks them: that it lets others run first is no more the starter's affair than any other wait of
-    podman for a processor. The last column has the same by the clock of a program in podman's place, which counts such
+    podman for a processor. The last column has the same by the clock of the program that stands in for podman, which counts such
     waits to the daemon; so does all else where the kernel may not be asked (it takes perf_event_open(2) on all processors).
     """
 
@@ -131,13 +131,13 @@ struct Results: Codable, Sendable {
       printTable(
         [
           "sessions at once", "before launch", "before release", "before removal", "before answer",
-          "all of it by its own clock",
+          "all, by the stand-in's clock",
         ],
         podman.map { crowd in
           ["\(crowd.sessions)"]
             + [
               crowd.addedBeforeLaunch, crowd.addedBeforeRelease, crowd.addedBeforeRemoval,
-              crowd.addedBeforeAnswer, crowd.addedByItsClock ?? crowd.added,
+              crowd.addedBeforeAnswer, crowd.addedByStandInsClock ?? crowd.added,
             ].map { "\(decimal($0.median, 1)), \(decimal($0.p99, 1))" }
         })
       print(Self.definitionOfAdded + "\n")
