@@ -9,7 +9,7 @@ internal import Synchronization
 /// The directories of the audit root that records are made in, each open from its first record on.
 ///
 /// One is believed only while its path leads to it: whoever moves or removes it, or puts another in its place, finds the next
-/// record where its path says. It is closed to others by then, too, as by `Record.create(auditRoot:metadata:)`.
+/// record where its path says. It is closed to others by then, too.
 ///
 /// Every function waits for the disk: call it on the worker, never on the loop.
 public final class OpenProfiles: Sendable {

@@ -80,33 +80,12 @@ extension Record {
   /// The disk is waited for only where the profile has no directory in the audit root yet. That is once in a profile's
   /// life, and here, because another session of the profile may be synchronized before this one.
   ///
-  /// Throws `.collision` when the record's directory is there already; where anything else fails, nothing of the record
-  /// is left.
-  public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
-    try checkNames(metadata)
-    let root = try Directory.openOrMake(FilePath(auditRoot))
-    // Made by an earlier session or by hand: closed to others all the same.
-    let profile = try root.openOrMake(metadata.profile, mode: 0o700)
-    let record = Record(path: profile.path(of: metadata.sessionID))
-    let content = metadata.json()
-    guard try profile.make(metadata.sessionID, mode: 0o700) else { throw .collision(record: record.path) }
-    do {
-      try fill(try profile.open(metadata.sessionID, mode: 0o700), content)
-    } catch {
-      record.discard(from: profile)
-      throw error
-    }
-    return record
-  }
-
-  /// Makes the record of a session that starts, as above, in the directory of its profile that is open.
-  ///
   /// A record costs the daemon as many calls as it has parts: each is named relative to the profile's directory, and modes
   /// are those that the calls give, unless the umask takes something away from them.
+  ///
+  /// Throws `.collision` when the record's directory is there already; where anything else fails, nothing of the record
+  /// is left.
   public static func create(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Record {
-    guard profiles.givesModes else {
-      return try create(auditRoot: profiles.auditRoot, metadata: metadata)
-    }
     try checkNames(metadata)
     let profile = try profiles.open(metadata.profile)
     let id = metadata.sessionID
@@ -114,12 +93,17 @@ extension Record {
     let content = metadata.json()
     guard try profile.directory.make(id, mode: 0o700) else { throw .collision(record: record.path) }
     do {
-      try fill(profile.directory, id, content)
+      try fill(profile.directory, id, content, setsModes: !profiles.givesModes)
     } catch {
       record.discard(from: profile.directory)
       throw error
     }
     return record
+  }
+
+  /// Makes a record as above, below an audit root of which no directory is open.
+  public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
+    try create(in: OpenProfiles(auditRoot: auditRoot), metadata: metadata)
   }
 
   private static func checkNames(_ metadata: Metadata) throws(AuditError) {
@@ -130,26 +114,22 @@ extension Record {
     }
   }
 
+  /// - Parameter setsModes: whether the umask takes something away from what its own user may do, so that a directory has to
+  ///   get its mode before anything can be made in it.
   private static func fill(
-    _ profile: borrowing Directory, _ id: String, _ content: [UInt8]
+    _ profile: borrowing Directory, _ id: String, _ content: [UInt8], setsModes: Bool
   ) throws(AuditError) {
-    _ = try profile.make("\(id)/runa", mode: 0o777)
-    try profile.setMode(0o777, of: "\(id)/runa")
-    let agentd = "\(id)/agentd"
+    let (runa, agentd) = ("\(id)/runa", "\(id)/agentd")
+    if setsModes { try profile.setMode(0o700, of: id) }
+    _ = try profile.make(runa, mode: 0o777)
+    try profile.setMode(0o777, of: runa)
     _ = try profile.make(agentd, mode: 0o700)
-    try profile.makeFile("\(agentd)/\(consoleLogName)", mode: 0o600)
+    if setsModes { try profile.setMode(0o700, of: agentd) }
+    let log = "\(agentd)/\(consoleLogName)"
+    try profile.makeFile(log, mode: 0o600)
+    if setsModes { try profile.setMode(0o600, of: log) }
     // The last, because with it the record counts as made.
     try profile.create("\(agentd)/\(metadataName)", mode: 0o600, content: content, isSynchronized: false)
-  }
-
-  private static func fill(_ directory: consuming Directory, _ content: [UInt8]) throws(AuditError) {
-    _ = try directory.make("runa", mode: 0o777)
-    try directory.setMode(0o777, of: "runa")
-    _ = try directory.make("agentd", mode: 0o700)
-    let agentd = try directory.open("agentd", mode: 0o700)
-    try agentd.create(consoleLogName, mode: 0o600, content: [], isSynchronized: false)
-    // The last, because with it the record counts as made.
-    try agentd.create(metadataName, mode: 0o600, content: content, isSynchronized: false)
   }
 
   /// Waits until the record is on the disk as `create` has made it. To be called before the session's command can do
