@@ -35,7 +35,7 @@ static _Thread_local int own_priority;
 
 // How long children had this thread's priority while it waited for them, in nanoseconds; and how long it had waited for
 // anything when it lent that last.
-static _Thread_local uint64_t lent, waited_before;
+static _Thread_local uint64_t lent_time, waited_before;
 
 static uint64_t clock_time(clockid_t clock) {
   struct timespec time;
@@ -46,7 +46,7 @@ static uint64_t clock_time(clockid_t clock) {
 // Since some moment: the thread had no processor.
 static uint64_t waited(void) { return clock_time(CLOCK_MONOTONIC) - clock_time(CLOCK_THREAD_CPUTIME_ID); }
 
-uint64_t agentd_thread_time(void) { return clock_time(CLOCK_THREAD_CPUTIME_ID) + lent; }
+uint64_t agentd_thread_time(void) { return clock_time(CLOCK_THREAD_CPUTIME_ID) + lent_time; }
 
 // Without the flag that its children do not inherit it.
 static int policy(void) { return sched_getscheduler(0) & ~SCHED_RESET_ON_FORK; }
@@ -108,5 +108,5 @@ void agentd_follow_maker(int lent) {
 void agentd_part_with_child(pid_t child) {
   if (child > 0) set_ordinary(child, 1);
   set_first(own_priority, 1);
-  lent += waited() - waited_before;
+  lent_time += waited() - waited_before;
 }

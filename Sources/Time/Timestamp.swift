@@ -146,7 +146,7 @@ extension Timestamp {
     var count = 19
     if fractionDigits > 0 {
       put(".", at: count)
-      // All that the buffer has room for; the sign after them is written over what is not wanted.
+      // All nine: what follows is written over those that are not wanted.
       put(nanosecond / 10_000_000, at: count + 1)
       put(nanosecond / 100_000 % 100, at: count + 3)
       put(nanosecond / 1000 % 100, at: count + 5)

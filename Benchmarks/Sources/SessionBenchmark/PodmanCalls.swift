@@ -94,10 +94,10 @@ struct PodmanCalls: Sendable {
       let name = launch.names.first, let released = released[name], let gone = gone[name],
       asked <= launch.began, launch.ended <= released, gone <= removal.ended, removal.ended <= finished
     else { return nil }
-    // Who watches conmon may read the clock after the daemon has started podman: then nothing was added there.
     let before = unserved(from: asked, to: launch.began, places: places) {
       $0.verb == "image" || own($0)
     }
+    // Who watches conmon may read the clock after the daemon has started podman: then nothing was added there.
     let after =
       gone >= removal.began
       ? 0 : unserved(from: gone, to: removal.began, places: places, alsoWhile: "rm", isOwn: own)
