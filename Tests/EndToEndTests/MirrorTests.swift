@@ -138,12 +138,15 @@ extension EndToEnd {
         let search = SecretSearch(words: ["tk83Qx55secret"])
         let client = try daemon.begin("run", "site")
         try client.waitForOutput("ready")
-        #expect(try search.places(daemon) == [])
-        let look = "grep -laF tk83Qx55secret /proc/[0-9]*/environ || :"
-        #expect(try Host.podman("exec", "-u", "0", daemon.containers()[0], "sh", "-c", look) == "")
+        let alive = try search.places(daemon)
+        #expect(alive == [])
+        let environments = try search.environments(in: daemon.containers()[0])
+        #expect(environments.contains("PROFILE_NAME=site"))
+        #expect(!environments.contains("tk83Qx55secret"))
         gate.open()
         #expect(try daemon.end(of: client).status == .exited(0))
-        #expect(try search.places(daemon) == [])
+        let after = try search.places(daemon)
+        #expect(after == [])
         #expect(
           try Host.run("sh", ["-c", "grep -raF tk83Qx55secret \"$0\" || :", "\(daemon.home)/cache"]) == "")
 

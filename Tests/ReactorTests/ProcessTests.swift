@@ -106,13 +106,7 @@ struct ProcessTests {
       Command(
         executable: words[0], arguments: Array(words.dropFirst()), environment: ["A=1", "BE=two words"],
         deadline: .seconds(60)))
-    func find() -> Int32? {
-      Process.all(of: geteuid()).first { $0.arguments == words && Process.parent(of: $0.pid) == getpid() }?
-        .pid
-    }
-    // The kernel lets the parent of a vfork go on a moment before the new program has its words.
-    while find() == nil { await Loop.yield() }
-    let pid = try #require(find())
+    let pid = await childOfThisProcess(words)
     #expect(!Process.all(of: geteuid() + 1).contains { $0.pid == pid })
     var variables: [String] = []
     let isFound = Process.environment(of: pid) { variable in
@@ -133,9 +127,12 @@ struct ProcessTests {
 
   @Test("a signal reaches the process that is held, and one that has ended is no error") @Loop
   func signal() async throws {
+    // Words that no other test's child has: those run at the same time.
+    let words = ["/bin/sleep", "1000", "0.25"]
     let child = try Child(
-      Command(executable: "/bin/sleep", arguments: ["1000"], environment: [], deadline: .seconds(60)))
-    let pid = try #require(childOfThisProcess(named: "sleep"))
+      Command(
+        executable: words[0], arguments: Array(words.dropFirst()), environment: [], deadline: .seconds(60)))
+    let pid = await childOfThisProcess(words)
     let process = try Process(pid: pid, needsStatus: false)
     let told = Latch()
     process.onExit = { told.open() }
@@ -168,21 +165,16 @@ struct ProcessTests {
     #expect(error?.description == "pidfd_open: No such process")
   }
 
-  /// The newest process of that name whose parent is this one.
-  @Loop private func childOfThisProcess(named name: String) -> Int32? {
-    guard let directory = opendir("/proc") else { return nil }
-    defer { closedir(directory) }
-    var found: Int32?
-    while let entry = readdir(directory) {
-      let text = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+  /// The child of this process that was started with these words, as soon as it has them: the kernel lets the parent
+  /// of a vfork go on a moment before the new program does.
+  @Loop private func childOfThisProcess(_ words: [String]) async -> Int32 {
+    while true {
+      let child = Process.all(of: geteuid()).first {
+        $0.arguments == words && Process.parent(of: $0.pid) == getpid()
       }
-      guard let pid = Int32(text), Process.parent(of: pid) == getpid(),
-        (try? contents(of: "/proc/\(pid)/comm")) == "\(name)\n"
-      else { continue }
-      found = max(found ?? 0, pid)
+      if let child { return child.pid }
+      await Loop.yield()
     }
-    return found
   }
 }
 

@@ -17,6 +17,14 @@ struct SecretSearch {
     return found + (try trees(daemon))
   }
 
+  /// The environments of a live container's processes, as the host's root sees them, or the user's that is root inside:
+  /// to the container's own root they are closed. (An `exec` would leave its words in podman's database, too.)
+  func environments(in container: String) throws -> String {
+    let pids = try Host.podman("top", container, "hpid").split(separator: "\n").dropFirst()
+    let files = pids.map { "/proc/\($0.filter(\.isNumber))/environ" }
+    return try privileged(["cat"] + files).replacing("\0", with: "\n")
+  }
+
   /// Command lines of all processes, and the environments of podman's own.
   private func processes() -> [String] {
     let engine: Set<String> = ["podman", "conmon", "catatonit", "runc", "crun", "fuse-overlayfs"]
@@ -62,10 +70,12 @@ struct SecretSearch {
       find "$2" -xdev -type f -size -64M -exec grep -ohaF -f "$1" -- {} + 2>"$1.errors" | sort -u
       ! grep -v 'No such file' "$1.errors" >&2
       """
-    let words = ["sh", "-c", script, "sh", pattern, path]
-    let found =
-      geteuid() == 0
-      ? try Host.run("sh", Array(words.dropFirst())) : try Host.run("podman", ["unshare"] + words)
-    return found.split(separator: "\n").map(String.init)
+    return try privileged(["sh", "-c", script, "sh", pattern, path]).split(separator: "\n").map(String.init)
+  }
+
+  /// What a command prints that may read all that belongs to this user's containers.
+  private func privileged(_ words: [String]) throws -> String {
+    return geteuid() == 0
+      ? try Host.run(words[0], Array(words.dropFirst())) : try Host.run("podman", ["unshare"] + words)
   }
 }
