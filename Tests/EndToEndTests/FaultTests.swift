@@ -69,6 +69,7 @@ extension EndToEnd {
         _ = try daemon.wait()
         try killConmon(of: daemon)
         try daemon.launch()
+        try daemon.waitFor("agentd.session_recovered")
         _ = try waitForError(of: daemon)
         try daemon.waitForStart()
         try daemon.waitFor("runner.session_teardown")
@@ -80,18 +81,20 @@ extension EndToEnd {
     func conmonKilledBeforeRelease() throws {
       let gate = try CountingGate()
       try withDaemon(gate.profile, starting: false) { daemon in
-        try PodmanTrap(
+        let trap = try PodmanTrap(
           in: daemon,
           """
           if [ "$1" = run ]; then
             "$real" "$@" || exit
             while [ "$1" != --conmon-pidfile ]; do shift; done
             kill -KILL "$(cat "$2")"
+            : >"$harm"
             exit 0
           fi
           """)
         try daemon.start()
         let client = try daemon.begin("run", "site")
+        try trap.waitForHarm(to: daemon)
         _ = try waitForError(of: daemon)
         #expect(try daemon.end(of: client).status == .exited(1))
         try expectInterrupted(daemon, "conmon")
@@ -135,11 +138,17 @@ extension EndToEnd {
       var profile = gate.profile
       profile.image = image
       try withDaemon(profile, starting: false) { daemon in
-        try PodmanTrap(
+        let trap = try PodmanTrap(
           in: daemon,
-          "if [ \"$1\" = run ]; then \"$real\" rmi --force --ignore \(image) >/dev/null || exit; fi")
+          """
+          if [ "$1" = run ]; then
+            "$real" rmi --force --ignore \(image) >/dev/null || exit
+            : >"$harm"
+          fi
+          """)
         try daemon.start()
         let client = try daemon.begin("run", "site")
+        try trap.waitForHarm(to: daemon)
         _ = try waitForError(of: daemon)
         #expect(try daemon.end(of: client).status == .exited(1))
         try expectInterrupted(daemon, "The image \(image) was removed while the session began: run it again.")
@@ -169,15 +178,17 @@ extension EndToEnd {
     func fifoRemoved() throws {
       let gate = try CountingGate()
       try withDaemon(gate.profile, starting: false) { daemon in
-        try PodmanTrap(
+        let trap = try PodmanTrap(
           in: daemon,
           """
           if [ "$1" = run ]; then
             (while [ "$1" != --conmon-pidfile ]; do shift; done; rm "$(dirname "$2")/envelope")
+            : >"$harm"
           fi
           """)
         try daemon.start()
         let client = try daemon.begin("run", "site")
+        try trap.waitForHarm(to: daemon)
         _ = try waitForError(of: daemon)
         #expect(try daemon.end(of: client).status == .exited(1))
         try expectInterrupted(daemon, "/envelope")
@@ -194,6 +205,7 @@ extension EndToEnd {
         # The init starts it a moment later.
         until children=$(cat "/proc/$init/task/$init/children") && [ -n "$children" ]; do :; done
         kill -KILL $children
+        : >"$harm"
         exit 0
       fi
       """
@@ -202,9 +214,10 @@ extension EndToEnd {
     func readerKilled() throws {
       let gate = try CountingGate()
       try withDaemon(gate.profile, starting: false) { daemon in
-        try PodmanTrap(in: daemon, Self.readerKiller)
+        let trap = try PodmanTrap(in: daemon, Self.readerKiller)
         try daemon.start()
         let client = try daemon.begin("run", "site")
+        try trap.waitForHarm(to: daemon)
         try waitForSetupFailure(of: daemon)
         #expect(try daemon.end(of: client).status == .exited(6))
         #expect(gate.lines == 0)
@@ -340,20 +353,32 @@ private final class SmallDisk {
 
 /// A `podman` that does something else in a test's stead of the real one, or before it.
 private struct PodmanTrap {
-  /// - Parameter body: shell; `$real` is podman and `$here` a directory. Where it ends without an exit, podman runs.
+  private let directory: String
+  private var harm: String { "\(directory)/harm" }
+
+  /// - Parameter body: shell; `$real` is podman, `$here` a directory, and `$harm` a file to be made when the fault is there.
+  ///   Where it ends without an exit, podman runs.
   @discardableResult
   init(in daemon: Daemon, _ body: String) throws {
-    let directory = "\(daemon.home)/bin"
+    directory = "\(daemon.home)/bin"
     try makeDirectory(directory)
     try writeProgram(
       """
       #!/bin/sh
       real="\(try Host.find("podman"))"
       here="\(directory)"
+      harm="\(harm)"
       \(body)
       exec "$real" "$@"
 
       """, to: "\(directory)/podman")
     daemon.prependToPath(directory)
+  }
+
+  /// Returns when the fault is there: what has to follow it within a bound is timed from then on.
+  func waitForHarm(to daemon: Daemon) throws {
+    try waitUntil("the fault", files: [directory], seen: { daemon.report() }) {
+      status(of: harm) == nil ? nil : true
+    }
   }
 }

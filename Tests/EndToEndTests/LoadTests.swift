@@ -32,7 +32,7 @@ extension EndToEnd {
           #expect(run.status == .exited(0))
           #expect(run.output.count == "ready\n".utf8.count + 100_000)
         }
-        try daemon.settle()
+        try daemon.settle(until: descriptors)
         #expect(daemon.descriptors() == descriptors)
         #expect(daemon.runtimeFiles() == files)
         #expect(daemon.children() == [])

@@ -219,8 +219,10 @@ private func session(of daemon: Daemon) throws -> String {
   return try #require(try daemon.waitFor("runner.session_started")[0].session)
 }
 
-/// Kills the daemon without a chance to do anything.
+/// Kills the daemon without a chance to do anything, and returns when nobody listens any more: until the kernel has torn
+/// its ring down, its socket takes connections, which are hung up then.
 private func kill(_ daemon: Daemon) throws {
   daemon.program?.signal(SIGKILL)
   #expect(try daemon.wait() == .signaled(SIGKILL))
+  while let connection = try? Connection(to: daemon.socket) { _ = try? connection.readToEnd() }
 }

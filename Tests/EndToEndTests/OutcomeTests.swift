@@ -71,7 +71,8 @@ extension EndToEnd {
       let gate = try Gate()
       let script = "trap 'echo told; exit 9' TERM; echo ready; read word </gate/gate"
       try withDaemon(.gated(gate, script)) { daemon in
-        let run = try daemon.agentd("run", "site", "--timeout", "1s")
+        // Its clone and its setup count: time enough for those, whatever else this machine does.
+        let run = try daemon.agentd("run", "site", "--timeout", "10s")
         #expect(run.status == .exited(124))
         #expect(run.text == "ready\ntold\n")
         #expect(run.lastLine.hasPrefix("session timed_out"))

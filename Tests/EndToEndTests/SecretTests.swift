@@ -23,7 +23,7 @@ extension EndToEnd {
       // what the command prints.
       let script = """
         : planted4Jv command
-        echo ready; echo "${#AWKWARD} ${#EMPTY} ${#PLAIN}"; echo planted4Jv >/tmp/in-layer; read word </gate/gate
+        echo planted4Jv >/tmp/in-layer; echo ready; echo "${#AWKWARD} ${#EMPTY} ${#PLAIN}"; read word </gate/gate
         echo planted4Jv
         """
       try withDaemon(profile(gate, script), environment: environment) { daemon in

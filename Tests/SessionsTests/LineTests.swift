@@ -8,6 +8,8 @@ import Testing
 
 @Suite("The line")
 struct LineTests {
+  init() { LoopThread.start() }
+
   private func session(_ number: UInt64) throws -> SessionID {
     let digits = String(number, radix: 16)
     return try #require(SessionID(String(repeating: "0", count: 16 - digits.count) + digits))

@@ -14,6 +14,13 @@ extension Daemon {
     }
   }
 
+  /// Returns when its descriptors are these again, or after the usual patience: what its worker lets go when it has
+  /// nothing else to do is told to nobody.
+  func settle(until descriptors: [String]) throws {
+    let end = ContinuousClock.now + patience
+    repeat { try settle() } while self.descriptors() != descriptors && ContinuousClock.now < end
+  }
+
   /// The number of its threads.
   func threads() -> Int { entries(of: "/proc/\(pid)/task").count }
 

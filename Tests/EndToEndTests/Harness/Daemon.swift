@@ -1,5 +1,6 @@
 // A daemon of a test's own: its directory, its configuration, its process, its clients and its records.
 
+import CSupport
 import Glibc
 import Reactor
 
@@ -195,12 +196,33 @@ final class Daemon {
       .filter { $0.hasPrefix("agentd-\(instance)-") }
   }
 
-  /// The processes whose words name a container of this daemon.
+  /// The processes whose words name a container of this daemon, and that do not end by themselves within the usual
+  /// patience: a conmon waits for its own cleanup, which podman does not wait for when it has removed the container.
   func strays() -> [String] {
+    let end = ContinuousClock.now + patience
+    while true {
+      let found = namedProcesses()
+      guard let first = found.first, ContinuousClock.now < end else {
+        return found.map { "\($0.pid): \($0.words)" }
+      }
+      waitForEnd(of: first.pid, until: end)
+    }
+  }
+
+  private func waitForEnd(of pid: Int32, until end: ContinuousClock.Instant) {
+    let pidfd = agentd_pidfd_open(pid)
+    guard pidfd >= 0 else { return }
+    defer { close(pidfd) }
+    var polled = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+    let left = (end - ContinuousClock.now).components
+    poll(&polled, 1, Int32(max(0, left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000)))
+  }
+
+  private func namedProcesses() -> [(pid: Int32, words: String)] {
     guard let instance else { return [] }
-    return entries(of: "/proc").filter { Int32($0) != nil }.compactMap { pid in
+    return entries(of: "/proc").compactMap { Int32($0) }.compactMap { pid in
       let words = readText("/proc/\(pid)/cmdline").replacing("\0", with: " ")
-      return words.contains("agentd-\(instance)-") ? "\(pid): \(words)" : nil
+      return words.contains("agentd-\(instance)-") ? (pid, words) : nil
     }
   }
 
