@@ -58,14 +58,14 @@ extension Mirrors {
     _ onKill: (Int32) -> Void = { _ in }
   ) async {
     var killed: Set<Int32> = []
-    // Again, as long as there are others: one may have started another before it was ended. And once more after that: one
-    // that is becoming another program has no environment for a moment.
+    // Again, as long as there are others: one may have started another before it was ended. And once more when there are
+    // none: one that is becoming another program has no environment for a moment.
     var quiet = 0
     for _ in 0..<Self.searchLimit {
       let found = await marked(isMark).filter { !killed.contains($0) }
       if found.isEmpty {
         quiet += 1
-        if killed.isEmpty || quiet == 2 { return }
+        if quiet == 2 { return }
         continue
       }
       quiet = 0

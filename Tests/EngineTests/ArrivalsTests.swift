@@ -8,6 +8,8 @@ import Testing
 
 @Suite("Arrivals")
 struct ArrivalsTests {
+  init() { LoopThread.start() }
+
   @Loop private final class Trace {
     var hasRun = false
   }

@@ -2,6 +2,7 @@
 
 import Reactor
 import TestSupport
+import Testing
 
 @testable import Engine
 
@@ -29,13 +30,30 @@ struct Fixture {
   }
 
   /// Deadlines for a stand-in that hangs.
-  static var short: Containers.Deadlines {
+  private static func deadlines(of time: Duration) -> Containers.Deadlines {
     var deadlines = Containers.Deadlines()
-    deadlines.launch = .seconds(1)
-    deadlines.question = .seconds(1)
-    deadlines.removal = .seconds(1)
-    deadlines.withdrawnLaunch = .seconds(1)
+    deadlines.launch = time
+    deadlines.question = time
+    deadlines.removal = time
+    deadlines.withdrawnLaunch = time
     return deadlines
+  }
+
+  /// Does something with a podman that hangs until it is killed, and expects that it was called so many times. A call that
+  /// a busy machine kills before the stand-in has noted it down shows nothing: then all of it is done again, with more
+  /// time.
+  @Loop static func hanging(
+    calls: Int, _ body: @Loop (Fixture, _ deadline: Duration) async throws -> Void
+  ) async throws {
+    var deadline: Duration = .seconds(1)
+    while true {
+      let fixture = try Fixture("exec sleep 1000", deadlines: deadlines(of: deadline))
+      defer { fixture.scratch.remove() }
+      try await body(fixture, deadline)
+      let seen = try fixture.podman.calls().count
+      if seen >= calls { return #expect(seen == calls) }
+      deadline *= 2
+    }
   }
 
   /// Deadlines that no test meets, however busy the machine is.

@@ -498,7 +498,7 @@ struct MirrorsTests {
           "-c", "alias.wait=!read word <'\(fixture.scratch.path)/go'; exit 7",
           "-c", "gc.pruneExpire=\(fixture.mirrors.mirrorsPath)/site/any", "wait",
         ],
-        environment: ["PATH=/usr/bin:/bin"], deadline: .seconds(60)))
+        environment: ["PATH=/usr/bin:/bin"], deadline: .seconds(3600)))
     fixture.restart(executable: "/usr/bin/git")
     await fixture.mirrors.start(keeping: [])
     #expect(await first.value == "git ended with signal 9")
@@ -587,7 +587,13 @@ struct MirrorsTests {
     let fixture = try await MirrorFixture()
     defer { fixture.scratch.remove() }
     // In a group of its own, even.
-    try fixture.onFetch("setsid sleep 1000 & echo $! >\"$here/child\"; kill -KILL $$")
+    try fixture.onFetch(
+      """
+      mkfifo "$here/told" "$here/never"
+      setsid sh -c 'echo $$ >"$0/child"; echo up >"$0/told"; read -r line <"$0/never"' "$here" &
+      read -r line <"$here/told"
+      kill -KILL $$
+      """)
     #expect(await fixture.failure("s1") == "git ended with signal 9")
     let child = try #require(Int32(try contents(of: "\(fixture.scratch.path)/child").dropLast()))
     #expect(Process.arguments(of: child) == nil)

@@ -69,7 +69,7 @@ struct RemovalsTests {
 
   @Test("a removal that hangs holds up those that come after it for no longer than the patience") @Loop
   func hangingAlone() async throws {
-    var deadlines = Containers.Deadlines()
+    var deadlines = Fixture.patient
     deadlines.patience = .milliseconds(100)
     let fixture = try Fixture(
       """
@@ -128,11 +128,10 @@ struct RemovalsTests {
 
   @Test("a removal that hangs is tried once more, by itself") @Loop
   func hanging() async throws {
-    let fixture = try Fixture("exec sleep 1000", deadlines: Fixture.short)
-    defer { fixture.scratch.remove() }
-    for removal in try remove([1], on: fixture) {
-      #expect(await removal.value == "podman rm took too long and was killed")
+    try await Fixture.hanging(calls: 2) { fixture, _ in
+      for removal in try remove([1], on: fixture) {
+        #expect(await removal.value == "podman rm took too long and was killed")
+      }
     }
-    #expect(try fixture.podman.calls().count == 2)
   }
 }
