@@ -9,7 +9,7 @@ extension Mirrors {
   private nonisolated static let removalStep = 256
   /// How long the kernel may take to end a git that was killed.
   private static let killPatience: Duration = .seconds(5)
-  /// How often processes are looked for, each time because there were some before.
+  /// How often processes are looked for at most.
   private static let searchLimit = 16
   /// Processes looked at in one step: a few milliseconds.
   private static let searchStep = 256

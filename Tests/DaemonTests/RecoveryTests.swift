@@ -501,14 +501,14 @@ struct RecoveryTests {
     // What stands for podman: named like it, and it makes its container before it ends.
     let name = "agentd-\(fixture.instance.id)-worker-\(Self.one)"
     let gate = try makeFIFO("\(fixture.scratch.path)/go")
-    let script = "echo up >\"$0/ready\"; read word <\"$0/go\"; echo made >\"$0/made\"; exit 0"
-    #expect(mkfifo("\(fixture.scratch.path)/ready", 0o600) == 0)
+    let script = "echo up >>\"$0/ready\"; read word <\"$0/go\"; echo made >\"$0/made\"; exit 0"
+    try write("", to: "\(fixture.scratch.path)/ready")
     let orphan = try Child(
       Command(
         executable: "/bin/sh", arguments: ["-c", script, fixture.scratch.path, "run", "--name", name],
         environment: [], deadline: .seconds(3600)))
     // The kernel lets the parent of a vfork go on a moment before the new program has its words.
-    _ = try contents(of: "\(fixture.scratch.path)/ready")
+    try await fixture.podman.wait(for: 1, linesIn: "ready")
     let recovery = Loop.spawn { try? await fixture.recover(launchPatience: .seconds(3600)) }
     await fixture.events.wait(for: "agentd.orphaned_launch_found")
     #expect(try fixture.podman.calls().isEmpty)

@@ -19,7 +19,7 @@ extension EndToEnd {
         // What is opened once is open after the first session.
         gate.open()
         try daemon.expectSuccess()
-        try daemon.settle()
+        try daemon.settle { !$0.contains { $0.hasSuffix(" (deleted)") } }
         let descriptors = daemon.descriptors()
         let files = daemon.runtimeFiles()
 
@@ -32,7 +32,7 @@ extension EndToEnd {
           #expect(run.status == .exited(0))
           #expect(run.output.count == "ready\n".utf8.count + 100_000)
         }
-        try daemon.settle(until: descriptors)
+        try daemon.settle { $0 == descriptors }
         #expect(daemon.descriptors() == descriptors)
         #expect(daemon.runtimeFiles() == files)
         #expect(daemon.children() == [])

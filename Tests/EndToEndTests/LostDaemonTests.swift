@@ -224,5 +224,5 @@ private func session(of daemon: Daemon) throws -> String {
 private func kill(_ daemon: Daemon) throws {
   daemon.program?.signal(SIGKILL)
   #expect(try daemon.wait() == .signaled(SIGKILL))
-  while let connection = try? Connection(to: daemon.socket) { _ = try? connection.readToEnd() }
+  while let connection = try? Connection(to: daemon.socket) { _ = try connection.readToEnd() }
 }

@@ -51,7 +51,8 @@ struct Fixture {
       defer { fixture.scratch.remove() }
       try await body(fixture, deadline)
       let seen = try fixture.podman.calls().count
-      if seen >= calls { return #expect(seen == calls) }
+      // On no machine is it the time any more.
+      if seen >= calls || deadline > .seconds(60) { return #expect(seen == calls) }
       deadline *= 2
     }
   }

@@ -64,10 +64,16 @@ struct WallTimerTests {
     let events = Inbox<WallTimer.Event>(capacity: 4)
     let timer = try WallTimer { events.post($0) }
     defer { timer.close() }
-    timer.set(Loop.wallClock + .seconds(3600))
-    try setClockToNow()
-    #expect(await events.next() == .clockSet)
-    await due(timer, events, at: Loop.wallClock)
+    // Again where it tells so once more: somebody else may have set the clock in this very moment.
+    var rounds = 0
+    repeat {
+      rounds += 1
+      timer.set(Loop.wallClock + .seconds(3600))
+      try setClockToNow()
+      #expect(await events.next() == .clockSet)
+      timer.set(Loop.wallClock)
+    } while await events.next() != .due && rounds < 10
+    #expect(rounds < 10)
   }
 
   @Test("it tells of a clock that was set while nothing was armed", .enabled(if: mayGetClockSet))
@@ -87,7 +93,11 @@ struct WallTimerTests {
 @Loop private func due(
   _ timer: WallTimer, _ events: Inbox<WallTimer.Event>, at moment: Timestamp
 ) async {
-  repeat { timer.set(moment) } while await events.next() == .clockSet
+  for _ in 0..<100 {
+    timer.set(moment)
+    if await events.next() == .due { return }
+  }
+  Issue.record("it tells of nothing but a clock that was set")
 }
 
 @Loop private func closeOne() async {

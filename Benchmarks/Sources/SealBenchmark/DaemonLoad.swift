@@ -26,7 +26,8 @@ struct DaemonLoad {
       highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
     var ratios: [Double] = []
     print(
-      "the daemon, \(Self.sessions) sessions with \(files) files each, beside pings as chmod is: wall, in ms")
+      "the daemon, \(Self.sessions) sessions with \(files) files each; chmod beside the same pings: wall, in ms"
+    )
     for session in 0..<Self.sessions {
       let plain = Tree(path: "\(scratch)/plain-\(session)")
       try checked("mkdir", mkdir(plain.path, 0o777))

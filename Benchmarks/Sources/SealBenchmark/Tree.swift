@@ -34,7 +34,7 @@ struct Tree {
     var processor: Int64
   }
 
-  /// Runs `chmod -R MODE` and returns what it cost.
+  /// Runs `chmod -R MODE`, and something else over and over until its end; returns what it cost.
   @discardableResult
   func chmod(_ mode: String, meanwhile: (() throws -> Void)? = nil) throws -> Cost {
     let start = now()
@@ -52,7 +52,7 @@ struct Unexpected: Error, CustomStringConvertible {
 }
 
 /// Runs a program to its end, and something else over and over until then; its exit code, and what it used of a processor
-/// in nanoseconds. What it prints goes where this program's goes, or nowhere.
+/// in nanoseconds. What it prints on stdout goes where this program's goes, or nowhere.
 func spawned(
   _ words: [String], silent: Bool = false, meanwhile: (() throws -> Void)? = nil
 ) throws -> (code: Int32, processor: Int64) {

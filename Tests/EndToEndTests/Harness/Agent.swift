@@ -14,11 +14,11 @@ extension Daemon {
     }
   }
 
-  /// Returns when its descriptors are these again, or after the usual patience: what its worker lets go when it has
+  /// Returns when its descriptors are as they should be, or after the usual patience: what its worker lets go when it has
   /// nothing else to do is told to nobody.
-  func settle(until descriptors: [String]) throws {
+  func settle(untilDescriptors areRight: ([String]) -> Bool) throws {
     let end = ContinuousClock.now + patience
-    repeat { try settle() } while self.descriptors() != descriptors && ContinuousClock.now < end
+    repeat { try settle() } while !areRight(descriptors()) && ContinuousClock.now < end
   }
 
   /// The number of its threads.

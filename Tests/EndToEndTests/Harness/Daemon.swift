@@ -196,10 +196,13 @@ final class Daemon {
       .filter { $0.hasPrefix("agentd-\(instance)-") }
   }
 
-  /// The processes whose words name a container of this daemon, and that do not end by themselves within the usual
-  /// patience: a conmon waits for its own cleanup, which podman does not wait for when it has removed the container.
+  /// How long what is on its way out may take.
+  private static let departure: Duration = .seconds(20)
+
+  /// The processes whose words name a container of this daemon, and that do not end by themselves soon: a conmon waits for
+  /// its own cleanup, which podman does not wait for when it has removed the container.
   func strays() -> [String] {
-    let end = ContinuousClock.now + patience
+    let end = ContinuousClock.now + Self.departure
     while true {
       let found = namedProcesses()
       guard let first = found.first, ContinuousClock.now < end else {
