@@ -69,7 +69,6 @@ extension EndToEnd {
         _ = try daemon.wait()
         try killConmon(of: daemon)
         try daemon.launch()
-        try daemon.waitFor("agentd.session_recovered")
         _ = try waitForError(of: daemon)
         try daemon.waitForStart()
         try daemon.waitFor("runner.session_teardown")

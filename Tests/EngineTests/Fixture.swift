@@ -39,9 +39,9 @@ struct Fixture {
     return deadlines
   }
 
-  /// Does something with a podman that hangs until it is killed, and expects that it was called so many times. A call that
-  /// a busy machine kills before the stand-in has noted it down shows nothing: then all of it is done again, with more
-  /// time.
+  /// Does something with a podman that hangs until it is killed, and expects that it was called so many times, each for as
+  /// long as its deadline. A call that a busy machine kills before the stand-in has noted it down shows nothing: then all
+  /// of it is done again, with more time.
   @Loop static func hanging(
     calls: Int, _ body: @Loop (Fixture, _ deadline: Duration) async throws -> Void
   ) async throws {
@@ -49,7 +49,9 @@ struct Fixture {
     while true {
       let fixture = try Fixture("exec sleep 1000", deadlines: deadlines(of: deadline))
       defer { fixture.scratch.remove() }
+      let start = Loop.now
       try await body(fixture, deadline)
+      #expect(Loop.now - start >= deadline * calls)
       let seen = try fixture.podman.calls().count
       // On no machine is it the time any more.
       if seen >= calls || deadline > .seconds(60) { return #expect(seen == calls) }

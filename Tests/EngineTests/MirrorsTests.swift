@@ -498,7 +498,7 @@ struct MirrorsTests {
           "-c", "alias.wait=!read word <'\(fixture.scratch.path)/go'; exit 7",
           "-c", "gc.pruneExpire=\(fixture.mirrors.mirrorsPath)/site/any", "wait",
         ],
-        environment: ["PATH=/usr/bin:/bin"], deadline: .seconds(3600)))
+        environment: ["PATH=/usr/bin:/bin"], deadline: .seconds(60)))
     fixture.restart(executable: "/usr/bin/git")
     await fixture.mirrors.start(keeping: [])
     #expect(await first.value == "git ended with signal 9")

@@ -69,7 +69,7 @@ struct RemovalsTests {
 
   @Test("a removal that hangs holds up those that come after it for no longer than the patience") @Loop
   func hangingAlone() async throws {
-    var deadlines = Fixture.patient
+    var deadlines = Containers.Deadlines()
     deadlines.patience = .milliseconds(100)
     let fixture = try Fixture(
       """

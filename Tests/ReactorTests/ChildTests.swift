@@ -73,7 +73,9 @@ struct ChildTests {
     var deadline: Duration = .milliseconds(300)
     var output: [UInt8] = []
     repeat {
+      let start = Loop.now
       let result = try await shell("sleep 1000 & echo $!; wait", deadline: deadline).run()
+      #expect(Loop.now - start >= deadline)
       try #require(result.timedOut)
       #expect(result.status == .signaled(SIGKILL))
       // Where that is empty, a busy machine has killed it before it came so far.

@@ -105,7 +105,7 @@ struct ProcessTests {
     let child = try Child(
       Command(
         executable: words[0], arguments: Array(words.dropFirst()), environment: ["A=1", "BE=two words"],
-        deadline: .seconds(3600)))
+        deadline: .seconds(60)))
     let pid = await childOfThisProcess(words)
     #expect(!Process.all(of: geteuid() + 1).contains { $0.pid == pid })
     var variables: [String] = []
@@ -131,8 +131,7 @@ struct ProcessTests {
     let words = ["/bin/sleep", "1000", "0.25"]
     let child = try Child(
       Command(
-        executable: words[0], arguments: Array(words.dropFirst()), environment: [],
-        deadline: .seconds(3600)))
+        executable: words[0], arguments: Array(words.dropFirst()), environment: [], deadline: .seconds(60)))
     let pid = await childOfThisProcess(words)
     let process = try Process(pid: pid, needsStatus: false)
     let told = Latch()

@@ -25,9 +25,7 @@ struct DaemonLoad {
     var latency = Histogram<UInt32>(
       highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
     var ratios: [Double] = []
-    print(
-      "the daemon, \(Self.sessions) sessions with \(files) files each; chmod beside the same pings: wall, in ms"
-    )
+    print("the daemon, \(Self.sessions) sessions with \(files) files each: wall, in ms")
     for session in 0..<Self.sessions {
       let plain = Tree(path: "\(scratch)/plain-\(session)")
       try checked("mkdir", mkdir(plain.path, 0o777))
@@ -35,11 +33,8 @@ struct DaemonLoad {
       guard try spawned([CommandLine.arguments[0], "fill", plain.path, "\(files)"]).code == 0 else {
         throw Unexpected("the tree was not made")
       }
-      // With the same pings beside it: those take part of the processor, from whichever has it.
-      let connection = try connected(to: socket)
-      defer { close(connection) }
-      let floor = try plain.chmod("a=rX") { _ = try ping(over: connection) }
-      let (record, pings) = try run(pingingOver: connection)
+      let floor = try plain.chmod("a=rX")
+      let (record, pings) = try run()
       let phases = try record.readMetadata().phases
       // Sealing begins while the container is removed, which takes the stand-in for podman no time to speak of.
       guard let removal = phases.first(where: { $0.name == "teardown" }), let end = phases.last?.endTimestamp
@@ -79,19 +74,33 @@ struct DaemonLoad {
   }
 
   /// Runs a session, pings until it has ended, and returns its record.
-  private func run(pingingOver connection: Int32) throws -> (Record, [Ping]) {
+  private func run() throws -> (Record, [Ping]) {
+    let connection = try connected(to: socket)
+    defer { close(connection) }
     let known = Set(records())
-    var pings: [Ping] = []
-    let client = try spawned([agentd, "run", "seal", "--json", "--config", config], silent: true) {
-      pings.append(try ping(over: connection))
+    var pid: pid_t = 0
+    let words: [String] = [agentd, "run", "seal", "--json", "--config", config]
+    var arguments = words.map { strdup($0) } + [nil]
+    defer { for argument in arguments { free(argument) } }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    guard posix_spawn(&pid, agentd, &actions, nil, &arguments, environ) == 0 else {
+      throw Unexpected("\(agentd) does not start")
     }
-    guard client.code == 0, let new = records().first(where: { !known.contains($0) }) else {
-      throw Unexpected("agentd run ended with exit code \(client.code)")
+    var pings: [Ping] = []
+    var status: Int32 = 0
+    while waitpid(pid, &status, WNOHANG) == 0 {
+      pings.append(try ping(over: connection))
+      usleep(Self.pause)
+    }
+    guard status == 0, let new = records().first(where: { !known.contains($0) }) else {
+      throw Unexpected("agentd run ended with the wait status \(status)")
     }
     return (Record(path: new), pings)
   }
 
-  /// Pings once, and rests.
   private func ping(over connection: Int32) throws -> Ping {
     let line = Request.ping.line
     let (sent, start) = (now(CLOCK_REALTIME), now())
@@ -101,9 +110,7 @@ struct DaemonLoad {
     guard count > 0, buffer[count - 1] == UInt8(ascii: "\n") else {
       throw Unexpected("a ping got no whole answer")
     }
-    let took = now() - start
-    usleep(Self.pause)
-    return Ping(sent: sent, took: took)
+    return Ping(sent: sent, took: now() - start)
   }
 
   private func records() -> [String] {

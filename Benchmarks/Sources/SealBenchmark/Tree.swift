@@ -34,11 +34,11 @@ struct Tree {
     var processor: Int64
   }
 
-  /// Runs `chmod -R MODE`, and something else over and over until its end; returns what it cost.
+  /// Runs `chmod -R MODE` and returns what it cost.
   @discardableResult
-  func chmod(_ mode: String, meanwhile: (() throws -> Void)? = nil) throws -> Cost {
+  func chmod(_ mode: String) throws -> Cost {
     let start = now()
-    let status = try spawned(["/bin/chmod", "-R", mode, path], meanwhile: meanwhile)
+    let status = try spawned(["/bin/chmod", "-R", mode, path])
     let wall = now() - start
     guard status.code == 0 else { throw Unexpected("chmod ended with \(status.code)") }
     return Cost(wall: wall, processor: status.processor)
@@ -51,27 +51,18 @@ struct Unexpected: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Runs a program to its end, and something else over and over until then; its exit code, and what it used of a processor
-/// in nanoseconds. What it prints on stdout goes where this program's goes, or nowhere.
-func spawned(
-  _ words: [String], silent: Bool = false, meanwhile: (() throws -> Void)? = nil
-) throws -> (code: Int32, processor: Int64) {
+/// Runs a program to its end; its exit code, and what it used of a processor in nanoseconds.
+func spawned(_ words: [String]) throws -> (code: Int32, processor: Int64) {
   var pid: pid_t = 0
   var arguments = words.map { strdup($0) } + [nil]
   defer { for argument in arguments { free(argument) } }
-  var actions = posix_spawn_file_actions_t()
-  posix_spawn_file_actions_init(&actions)
-  defer { posix_spawn_file_actions_destroy(&actions) }
-  if silent { posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) }
-  let result = posix_spawn(&pid, words[0], &actions, nil, &arguments, environ)
+  let result = posix_spawn(&pid, words[0], nil, nil, &arguments, environ)
   guard result == 0 else {
     throw Unexpected("\(words[0]) does not start: \(String(cString: strerror(result)))")
   }
   var status: Int32 = 0
   var usage = rusage()
-  while try checked("wait4", wait4(pid, &status, meanwhile == nil ? 0 : WNOHANG, &usage)) == 0 {
-    try meanwhile?()
-  }
+  try checked("wait4", wait4(pid, &status, 0, &usage))
   let microseconds =
     (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1_000_000
     + Int(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)

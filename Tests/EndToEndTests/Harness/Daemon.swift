@@ -1,6 +1,5 @@
 // A daemon of a test's own: its directory, its configuration, its process, its clients and its records.
 
-import CSupport
 import Glibc
 import Reactor
 
@@ -196,36 +195,12 @@ final class Daemon {
       .filter { $0.hasPrefix("agentd-\(instance)-") }
   }
 
-  /// How long what is on its way out may take.
-  private static let departure: Duration = .seconds(20)
-
-  /// The processes whose words name a container of this daemon, and that do not end by themselves soon: a conmon waits for
-  /// its own cleanup, which podman does not wait for when it has removed the container.
+  /// The processes whose words name a container of this daemon.
   func strays() -> [String] {
-    let end = ContinuousClock.now + Self.departure
-    while true {
-      let found = namedProcesses()
-      guard let first = found.first, ContinuousClock.now < end else {
-        return found.map { "\($0.pid): \($0.words)" }
-      }
-      waitForEnd(of: first.pid, until: end)
-    }
-  }
-
-  private func waitForEnd(of pid: Int32, until end: ContinuousClock.Instant) {
-    let pidfd = agentd_pidfd_open(pid)
-    guard pidfd >= 0 else { return }
-    defer { close(pidfd) }
-    var polled = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
-    let left = (end - ContinuousClock.now).components
-    poll(&polled, 1, Int32(max(0, left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000)))
-  }
-
-  private func namedProcesses() -> [(pid: Int32, words: String)] {
     guard let instance else { return [] }
-    return entries(of: "/proc").compactMap { Int32($0) }.compactMap { pid in
+    return entries(of: "/proc").filter { Int32($0) != nil }.compactMap { pid in
       let words = readText("/proc/\(pid)/cmdline").replacing("\0", with: " ")
-      return words.contains("agentd-\(instance)-") ? (pid, words) : nil
+      return words.contains("agentd-\(instance)-") ? "\(pid): \(words)" : nil
     }
   }
 
