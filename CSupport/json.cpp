@@ -1,4 +1,4 @@
-// JSON as it is written: RapidJSON's two writers, of which a document has one.
+// JSON as it is written, by RapidJSON's two writers, of which a document has one, and as its reader tells it, into a list.
 #include "json.h"
 
 #ifndef DEBUG
@@ -16,6 +16,7 @@ typedef std::size_t SizeType;
 #include <cstring>
 #include <new>
 #include <rapidjson/prettywriter.h>
+#include <rapidjson/reader.h>
 #include <rapidjson/stringbuffer.h>
 
 namespace {
@@ -148,4 +149,183 @@ void agentd_json_end_line(agentd_json *json) {
 const uint8_t *agentd_json_bytes(const agentd_json *json, size_t *length) {
   *length = json->buffer.GetSize();
   return reinterpret_cast<const uint8_t *>(json->buffer.GetString());
+}
+
+// A value, followed in its document by all that is in it. (RapidJSON's own tree has more than a message needs, and the one of
+// 1.1.0 is refused by newer compilers.)
+struct agentd_json_value {
+  enum Kind : uint8_t { none, boolean, integer, natural, number, string, array, object } kind;
+  bool flag;
+  // How many it and all that is in it are; of one that is still open, the place of what it is in.
+  size_t span;
+  // Of its elements or members.
+  size_t count;
+  const char *name;
+  size_t name_length;
+  union {
+    struct {
+      const char *text;
+      size_t length;
+    };
+    int64_t signed_number;
+    uint64_t unsigned_number;
+  };
+};
+
+// Values and strings are as many as the text has room for.
+struct agentd_json_document {
+  using Value = agentd_json_value;
+
+  Value *values = nullptr;
+  size_t count = 0;
+  char *text;
+
+  explicit agentd_json_document(const uint8_t *bytes, size_t length)
+      : text(static_cast<char *>(allocator.Malloc(length + 1))) {
+    if (length > 0) std::memcpy(text, bytes, length);
+    text[length] = 0;
+  }
+
+  ~agentd_json_document() {
+    Allocator::Free(values);
+    Allocator::Free(text);
+  }
+
+  // What RapidJSON's reader calls. Strings stay where they are in the text, where it has put them without their escapes.
+  bool Null() { return add(Value::none); }
+  bool Bool(bool flag) { return add(Value::boolean, [=](Value &value) { value.flag = flag; }); }
+  bool Int(int number) { return Int64(number); }
+  bool Uint(unsigned number) { return Uint64(number); }
+  bool Int64(int64_t number) { return add(Value::integer, [=](Value &value) { value.signed_number = number; }); }
+  bool Uint64(uint64_t number) { return add(Value::natural, [=](Value &value) { value.unsigned_number = number; }); }
+  bool Double(double) { return add(Value::number); }
+  bool RawNumber(const char *, size_t, bool) { return add(Value::number); }
+  bool String(const char *text, size_t length, bool) {
+    return add(Value::string, [=](Value &value) {
+      value.text = text;
+      value.length = length;
+    });
+  }
+  bool StartObject() { return open(Value::object); }
+  bool EndObject(size_t members) { return close(members); }
+  bool StartArray() { return open(Value::array); }
+  bool EndArray(size_t elements) { return close(elements); }
+  bool Key(const char *text, size_t length, bool) {
+    name = text;
+    name_length = length;
+    return true;
+  }
+
+private:
+  size_t capacity = 0;
+  size_t innermost = 0;
+  const char *name = nullptr;
+  size_t name_length = 0;
+
+  template <typename Fill> bool add(Value::Kind kind, Fill fill) {
+    if (count == capacity) {
+      capacity = capacity ? 2 * capacity : 32;
+      values = static_cast<Value *>(allocator.Realloc(values, 0, capacity * sizeof(Value)));
+    }
+    Value &value = values[count];
+    value = Value{};
+    value.kind = kind;
+    value.span = 1;
+    value.name = name;
+    value.name_length = name_length;
+    fill(value);
+    name = nullptr;
+    name_length = 0;
+    count++;
+    return true;
+  }
+
+  bool add(Value::Kind kind) {
+    return add(kind, [](Value &) {});
+  }
+
+  bool open(Value::Kind kind) {
+    add(kind, [this](Value &value) { value.span = innermost; });
+    innermost = count - 1;
+    return true;
+  }
+
+  bool close(size_t elements) {
+    Value &value = values[innermost];
+    value.count = elements;
+    const size_t outer = value.span;
+    value.span = count - innermost;
+    innermost = outer;
+    return true;
+  }
+};
+
+agentd_json_document *agentd_json_read(const uint8_t *text, size_t length) {
+  // Without recursion, which a stranger could make as deep as a line is long.
+  constexpr unsigned flags =
+      rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;
+  constexpr size_t open_capacity = 512;
+  agentd_json_document *document = new (std::nothrow) agentd_json_document(text, length);
+  if (!document) std::abort();
+  rapidjson::GenericInsituStringStream<UTF8> stream(document->text);
+  rapidjson::GenericReader<UTF8, UTF8, Allocator> reader(&allocator, open_capacity);
+  // To the reader a zero byte is the end, wherever it is.
+  if (!reader.Parse<flags>(stream, *document).IsError() && stream.Tell() == length) return document;
+  delete document;
+  return nullptr;
+}
+
+void agentd_json_discard(agentd_json_document *document) { delete document; }
+
+const agentd_json_value *agentd_json_root(const agentd_json_document *document) { return document->values; }
+
+const agentd_json_value *agentd_json_member(const agentd_json_value *value, const uint8_t *name, size_t length) {
+  if (value->kind != agentd_json_value::object) return nullptr;
+  const agentd_json_value *member = value + 1;
+  for (size_t index = 0; index < value->count; index++) {
+    if (member->name_length == length && std::memcmp(member->name, name, length) == 0) return member;
+    member += member->span;
+  }
+  return nullptr;
+}
+
+ptrdiff_t agentd_json_count(const agentd_json_value *array) {
+  return array->kind == agentd_json_value::array ? static_cast<ptrdiff_t>(array->count) : -1;
+}
+
+const agentd_json_value *agentd_json_next(const agentd_json_value *element) { return element + element->span; }
+
+const agentd_json_value *agentd_json_first(const agentd_json_value *array) { return array + 1; }
+
+bool agentd_json_is_object(const agentd_json_value *value) { return value->kind == agentd_json_value::object; }
+
+bool agentd_json_is_null(const agentd_json_value *value) { return value->kind == agentd_json_value::none; }
+
+bool agentd_json_get_string(const agentd_json_value *value, const uint8_t **text, size_t *length) {
+  if (value->kind != agentd_json_value::string) return false;
+  *text = reinterpret_cast<const uint8_t *>(value->text);
+  *length = value->length;
+  return true;
+}
+
+bool agentd_json_get_int(const agentd_json_value *value, int64_t *number) {
+  if (value->kind == agentd_json_value::natural && value->unsigned_number <= INT64_MAX) {
+    *number = static_cast<int64_t>(value->unsigned_number);
+    return true;
+  }
+  if (value->kind != agentd_json_value::integer) return false;
+  *number = value->signed_number;
+  return true;
+}
+
+bool agentd_json_get_uint(const agentd_json_value *value, uint64_t *number) {
+  if (value->kind != agentd_json_value::natural) return false;
+  *number = value->unsigned_number;
+  return true;
+}
+
+bool agentd_json_get_bool(const agentd_json_value *value, bool *flag) {
+  if (value->kind != agentd_json_value::boolean) return false;
+  *flag = value->flag;
+  return true;
 }

@@ -1,10 +1,9 @@
 // How a message goes over the socket: a line with the message and which build of agentd has written it.
 
-internal import FoundationEssentials
 internal import JSON
 
 /// The frame around each message: who speaks, and which language.
-struct Frame<Body: Message>: Decodable, JSONObject {
+struct Frame<Body: Message>: JSONReadable, JSONObject {
   let `protocol`: Int
   let build: String
   /// nil when it was read and this build does not know it.
@@ -18,12 +17,11 @@ struct Frame<Body: Message>: Decodable, JSONObject {
 
   /// Reads protocol and build, which every frame has, past and future, and the body where it is of this build: what
   /// another one says is not looked at.
-  init(from decoder: any Decoder) throws {
-    let container = try decoder.container(keyedBy: CodingKeys.self)
-    self.protocol = try container.decode(Int.self, forKey: .protocol)
-    self.build = try container.decode(String.self, forKey: .build)
+  init(from json: JSONValue) throws(JSONMismatch) {
+    self.protocol = try json.read(CodingKeys.protocol)
+    self.build = try json.read(CodingKeys.build)
     let isOwn = Self.isOwn(self.protocol, build)
-    body = isOwn ? try? container.decode(Body.self, forKey: .body) : nil
+    body = isOwn ? try? json.read(CodingKeys.body) : nil
   }
 
   private enum CodingKeys: CodingKey { case `protocol`, build, body }
@@ -51,7 +49,7 @@ struct FrameError: Error {
 }
 
 /// What a frame can hold.
-protocol Message: Decodable, JSONObject, Sendable, Equatable {
+protocol Message: JSONReadable, JSONObject, Sendable, Equatable {
   /// Messages without content, each with its line, which is written once; from then on such a message is told by its
   /// bytes, which takes a fraction of the time.
   static var constants: [(message: Self, line: [UInt8])] { get }
@@ -84,7 +82,7 @@ func decodeLine<Body: Message>(_ line: [UInt8], as type: Body.Type, from peer: S
   for (message, known) in Body.constants where known.count == line.count + 1 && known.starts(with: line) {
     return message
   }
-  guard let frame = try? JSONDecoder().decode(Frame<Body>.self, from: Data(line)) else {
+  guard let json = JSONValue(parsing: line), let frame = try? Frame<Body>(from: json) else {
     throw FrameError(sentence: "The \(peer) sent something that is not a message of agentd.")
   }
   guard frame.isOwn else {

@@ -11,7 +11,7 @@ public enum Build {
 }
 
 /// What a client asks for: one line each.
-public enum Request: Decodable, Sendable, Equatable {
+public enum Request: Sendable, Equatable {
   /// Start a session. The answers are `refused`, or `accepted` and, unless it is detached, later `finished`.
   case run(invocation: InvocationRequest)
   /// End a session: its id. The answer is `done` or `refused`.
@@ -28,7 +28,7 @@ public enum Request: Decodable, Sendable, Equatable {
 }
 
 /// A session somebody asks for, before anything of it has been validated.
-public struct InvocationRequest: Decodable, Sendable, Equatable {
+public struct InvocationRequest: Sendable, Equatable {
   /// The profile's name.
   public var profile: String
   /// The repository that takes the place of the profile's.
@@ -57,7 +57,7 @@ public struct InvocationRequest: Decodable, Sendable, Equatable {
 }
 
 /// What the daemon answers: one line each.
-public enum Reply: Decodable, Sendable, Equatable {
+public enum Reply: Sendable, Equatable {
   /// The request was not carried out. One sentence says why and what to do.
   case refused(reason: String)
   /// Not now: there are too many clients. The request was not carried out, and may be on another connection. One
@@ -76,7 +76,7 @@ public enum Reply: Decodable, Sendable, Equatable {
 }
 
 /// A session that has begun, or that is followed.
-public struct AcceptedSession: Decodable, Sendable, Equatable {
+public struct AcceptedSession: Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
   /// The directory of its audit record.
@@ -96,7 +96,7 @@ public struct AcceptedSession: Decodable, Sendable, Equatable {
 }
 
 /// How a session ended.
-public struct FinishedSession: Decodable, Sendable, Equatable {
+public struct FinishedSession: Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
   /// The profile's name.
@@ -137,7 +137,7 @@ public struct FinishedSession: Decodable, Sendable, Equatable {
 }
 
 /// A session that lives.
-public struct LiveSession: Decodable, Sendable, Equatable {
+public struct LiveSession: Sendable, Equatable {
   /// 16 hex digits.
   public var id: String
   /// The profile's name.
@@ -169,7 +169,7 @@ public struct LiveSession: Decodable, Sendable, Equatable {
 }
 
 /// What the daemon knows of a session that lives.
-public struct DescribedSession: Decodable, Sendable, Equatable {
+public struct DescribedSession: Sendable, Equatable {
   /// The directory of its audit record.
   public var record: String
   /// What the record's session.json would say if it were written now: its text.
@@ -182,27 +182,47 @@ public struct DescribedSession: Decodable, Sendable, Equatable {
   }
 }
 
-// MARK: - Writing
+// MARK: - On the wire
 
-// In the order of their keys: one message has one line, whichever process wrote it.
+// Written in the order of their keys: one message has one line, whichever process wrote it.
 
-extension Request: JSONObject {
+/// The keys of what a case carries.
+private enum CaseKey: CodingKey { case invocation, reason, session, sessions }
+
+extension Request: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey, CaseIterable { case run, stop, follow, list, describe, ping }
+
   /// Writes the case and what it carries.
   public func writeFields(to json: inout JSONWriter) {
     switch self {
-    case .run(let invocation):
-      json.field(CodingKeys.run) { $0.field(RunCodingKeys.invocation, invocation) }
-    case .stop(let session): json.field(CodingKeys.stop) { $0.field(StopCodingKeys.session, session) }
-    case .follow(let session): json.field(CodingKeys.follow) { $0.field(FollowCodingKeys.session, session) }
+    case .run(let invocation): json.field(CodingKeys.run) { $0.field(CaseKey.invocation, invocation) }
+    case .stop(let session): json.field(CodingKeys.stop) { $0.field(CaseKey.session, session) }
+    case .follow(let session): json.field(CodingKeys.follow) { $0.field(CaseKey.session, session) }
     case .list: json.field(CodingKeys.list) { _ in }
-    case .describe(let session):
-      json.field(CodingKeys.describe) { $0.field(DescribeCodingKeys.session, session) }
+    case .describe(let session): json.field(CodingKeys.describe) { $0.field(CaseKey.session, session) }
     case .ping: json.field(CodingKeys.ping) { _ in }
+    }
+  }
+
+  /// Reads the case and what it carries.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    let (key, content) = try json.readCase(of: CodingKeys.self)
+    switch key {
+    case .run: self = .run(invocation: try content.read(CaseKey.invocation))
+    case .stop: self = .stop(session: try content.read(CaseKey.session))
+    case .follow: self = .follow(session: try content.read(CaseKey.session))
+    case .list: self = .list
+    case .describe: self = .describe(session: try content.read(CaseKey.session))
+    case .ping: self = .ping
     }
   }
 }
 
-extension InvocationRequest: JSONObject {
+extension InvocationRequest: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey {
+    case detach, profile, repository, scheduledFor, timeoutMilliseconds, workUnit
+  }
+
   /// Writes all fields.
   public func writeFields(to json: inout JSONWriter) {
     json.field(CodingKeys.detach, detach)
@@ -212,28 +232,54 @@ extension InvocationRequest: JSONObject {
     json.field(CodingKeys.timeoutMilliseconds, timeoutMilliseconds)
     json.field(CodingKeys.workUnit, workUnit)
   }
+
+  /// Reads all fields.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    detach = try json.read(CodingKeys.detach)
+    profile = try json.read(CodingKeys.profile)
+    repository = try json.readIfPresent(CodingKeys.repository)
+    scheduledFor = try json.readIfPresent(CodingKeys.scheduledFor)
+    timeoutMilliseconds = try json.readIfPresent(CodingKeys.timeoutMilliseconds)
+    workUnit = try json.readIfPresent(CodingKeys.workUnit)
+  }
 }
 
-extension Reply: JSONObject {
+extension Reply: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey, CaseIterable {
+    case refused, busy, accepted, finished, sessions, described, done
+  }
+
   /// Writes the case and what it carries.
   public func writeFields(to json: inout JSONWriter) {
     switch self {
-    case .refused(let reason): json.field(CodingKeys.refused) { $0.field(RefusedCodingKeys.reason, reason) }
-    case .busy(let reason): json.field(CodingKeys.busy) { $0.field(BusyCodingKeys.reason, reason) }
-    case .accepted(let session):
-      json.field(CodingKeys.accepted) { $0.field(AcceptedCodingKeys.session, session) }
-    case .finished(let session):
-      json.field(CodingKeys.finished) { $0.field(FinishedCodingKeys.session, session) }
-    case .sessions(let sessions):
-      json.field(CodingKeys.sessions) { $0.field(SessionsCodingKeys.sessions, sessions) }
-    case .described(let session):
-      json.field(CodingKeys.described) { $0.field(DescribedCodingKeys.session, session) }
+    case .refused(let reason): json.field(CodingKeys.refused) { $0.field(CaseKey.reason, reason) }
+    case .busy(let reason): json.field(CodingKeys.busy) { $0.field(CaseKey.reason, reason) }
+    case .accepted(let session): json.field(CodingKeys.accepted) { $0.field(CaseKey.session, session) }
+    case .finished(let session): json.field(CodingKeys.finished) { $0.field(CaseKey.session, session) }
+    case .sessions(let sessions): json.field(CodingKeys.sessions) { $0.field(CaseKey.sessions, sessions) }
+    case .described(let session): json.field(CodingKeys.described) { $0.field(CaseKey.session, session) }
     case .done: json.field(CodingKeys.done) { _ in }
+    }
+  }
+
+  /// Reads the case and what it carries.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    let (key, content) = try json.readCase(of: CodingKeys.self)
+    switch key {
+    case .refused: self = .refused(reason: try content.read(CaseKey.reason))
+    case .busy: self = .busy(reason: try content.read(CaseKey.reason))
+    case .accepted: self = .accepted(session: try content.read(CaseKey.session))
+    case .finished: self = .finished(session: try content.read(CaseKey.session))
+    case .sessions: self = .sessions(sessions: try content.read(CaseKey.sessions))
+    case .described: self = .described(session: try content.read(CaseKey.session))
+    case .done: self = .done
     }
   }
 }
 
-extension AcceptedSession: JSONObject {
+extension AcceptedSession: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey { case consoleLog, id, queuedBehind, record }
+
   /// Writes all fields.
   public func writeFields(to json: inout JSONWriter) {
     json.field(CodingKeys.consoleLog, consoleLog)
@@ -241,9 +287,21 @@ extension AcceptedSession: JSONObject {
     json.field(CodingKeys.queuedBehind, queuedBehind)
     json.field(CodingKeys.record, record)
   }
+
+  /// Reads all fields.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    consoleLog = try json.read(CodingKeys.consoleLog)
+    id = try json.read(CodingKeys.id)
+    queuedBehind = try json.readIfPresent(CodingKeys.queuedBehind)
+    record = try json.read(CodingKeys.record)
+  }
 }
 
-extension FinishedSession: JSONObject {
+extension FinishedSession: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey {
+    case durationMilliseconds, exitCode, id, isSuccess, outcome, problems, profile, reason, record, signal
+  }
+
   /// Writes all fields.
   public func writeFields(to json: inout JSONWriter) {
     json.field(CodingKeys.durationMilliseconds, durationMilliseconds)
@@ -257,9 +315,27 @@ extension FinishedSession: JSONObject {
     json.field(CodingKeys.record, record)
     json.field(CodingKeys.signal, signal)
   }
+
+  /// Reads all fields.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    durationMilliseconds = try json.read(CodingKeys.durationMilliseconds)
+    exitCode = try json.readIfPresent(CodingKeys.exitCode)
+    id = try json.read(CodingKeys.id)
+    isSuccess = try json.read(CodingKeys.isSuccess)
+    outcome = try json.read(CodingKeys.outcome)
+    problems = try json.read(CodingKeys.problems)
+    profile = try json.read(CodingKeys.profile)
+    reason = try json.readIfPresent(CodingKeys.reason)
+    record = try json.read(CodingKeys.record)
+    signal = try json.readIfPresent(CodingKeys.signal)
+  }
 }
 
-extension LiveSession: JSONObject {
+extension LiveSession: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey {
+    case ageMilliseconds, id, isScheduled, phase, profile, queuePosition, repository
+  }
+
   /// Writes all fields.
   public func writeFields(to json: inout JSONWriter) {
     json.field(CodingKeys.ageMilliseconds, ageMilliseconds)
@@ -270,12 +346,31 @@ extension LiveSession: JSONObject {
     json.field(CodingKeys.queuePosition, queuePosition)
     json.field(CodingKeys.repository, repository)
   }
+
+  /// Reads all fields.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    ageMilliseconds = try json.read(CodingKeys.ageMilliseconds)
+    id = try json.read(CodingKeys.id)
+    isScheduled = try json.read(CodingKeys.isScheduled)
+    phase = try json.read(CodingKeys.phase)
+    profile = try json.read(CodingKeys.profile)
+    queuePosition = try json.readIfPresent(CodingKeys.queuePosition)
+    repository = try json.read(CodingKeys.repository)
+  }
 }
 
-extension DescribedSession: JSONObject {
+extension DescribedSession: JSONObject, JSONReadable {
+  private enum CodingKeys: CodingKey { case metadata, record }
+
   /// Writes all fields.
   public func writeFields(to json: inout JSONWriter) {
     json.field(CodingKeys.metadata, metadata)
     json.field(CodingKeys.record, record)
+  }
+
+  /// Reads all fields.
+  public init(from json: JSONValue) throws(JSONMismatch) {
+    metadata = try json.read(CodingKeys.metadata)
+    record = try json.read(CodingKeys.record)
   }
 }

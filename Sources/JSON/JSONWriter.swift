@@ -23,14 +23,19 @@ public struct JSONWriter: ~Copyable {
 
   /// Writes a key. Its value is what comes next.
   public mutating func key(_ name: String) {
-    var name = name
-    name.withUTF8 { agentd_json_key(raw, $0.baseAddress, $0.count) }
+    Self.withUTF8(of: name) { [raw] in agentd_json_key(raw, $0.baseAddress, $0.count) }
   }
 
   /// Writes a string.
   public mutating func value(_ text: String) {
-    var text = text
-    text.withUTF8 { agentd_json_string(raw, $0.baseAddress, $0.count) }
+    Self.withUTF8(of: text) { [raw] in agentd_json_string(raw, $0.baseAddress, $0.count) }
+  }
+
+  /// Lends out a string's bytes where they are: all strings of Swift's own have theirs in one piece.
+  private static func withUTF8(of text: String, _ body: (UnsafeBufferPointer<UInt8>) -> Void) {
+    if text.utf8.withContiguousStorageIfAvailable(body) != nil { return }
+    var copy = text
+    copy.withUTF8(body)
   }
 
   /// Writes a moment, as the string that it is read from.
