@@ -131,15 +131,20 @@ public struct EventLog: LogHandler {
 
   /// One object in the order of its keys, and a newline.
   static func json(time: String, level: Logger.Level, label: String, name: String, facts: [Fact]) -> [UInt8] {
-    var facts = facts
-    facts.removeAll { reserved.contains($0.name) }
-    facts += zip(reserved, [name, label, level.rawValue, time]).map { ($0, .string($1)) }
-    facts.sort { $0.name < $1.name }
+    // Names are sorted, and where in the list their facts are: a fact takes its time to be moved.
+    var names: [(name: String, place: Int)] = []
+    names.reserveCapacity(facts.count + reserved.count)
+    for place in facts.indices where !reserved.contains(facts[place].name) {
+      names.append((facts[place].name, place))
+    }
+    for place in reserved.indices { names.append((reserved[place], -1 - place)) }
+    names.sort { $0.name < $1.name }
+    let own = [name, label, level.rawValue, time]
     var json = JSONWriter()
     json.object {
-      for (name, value) in facts {
+      for (name, place) in names {
         $0.key(name)
-        write(value, to: &$0)
+        if place < 0 { $0.value(own[-1 - place]) } else { write(facts[place].value, to: &$0) }
       }
     }
     json.endLine()
