@@ -107,9 +107,11 @@ struct Directory: ~Copyable {
   ///
   /// - Parameter isSynchronized: whether to wait until its content and mode are on the disk. Its name is there only after
   ///   `sync()`.
+  /// - Returns: the file, still open.
+  @discardableResult
   func create(
     _ name: String, mode: mode_t, content: [UInt8], isSynchronized: Bool
-  ) throws(AuditError) {
+  ) throws(AuditError) -> Descriptor {
     let path = path(of: name)
     let flags = O_WRONLY | O_CREAT | O_EXCL
     let file = try openDescriptor(name, in: descriptor.raw, flags, mode: 0, path: path)
@@ -121,6 +123,7 @@ struct Directory: ~Copyable {
       try? remove(name)
       throw error
     }
+    return file
   }
 
   /// Removes a file, or an empty directory; one that is not there is removed already.
@@ -141,13 +144,6 @@ struct Directory: ~Copyable {
   /// Waits until the names in the directory, and its mode, are on the disk.
   func sync() throws(AuditError) {
     try call("fsync", path) { Int(fsync(descriptor.raw)) }
-  }
-
-  /// Waits until the content and the mode of a file in the directory are on the disk.
-  func sync(_ name: String) throws(AuditError) {
-    let path = path(of: name)
-    let file = try openDescriptor(name, in: descriptor.raw, O_RDONLY, path: path)
-    try call("fsync", path) { Int(fsync(file.raw)) }
   }
 }
 

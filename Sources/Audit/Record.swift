@@ -75,17 +75,17 @@ extension Record {
     try root.sync()
   }
 
-  /// Makes the record of a session that starts. It is on the disk only after `synchronize()`.
+  /// Makes the record of a session that starts. It is on the disk only after `Fresh.synchronize()`.
   ///
   /// The disk is waited for only where the profile has no directory in the audit root yet. That is once in a profile's
   /// life, and here, because another session of the profile may be synchronized before this one.
   ///
-  /// A record costs the daemon as many calls as it has parts: each is named relative to the profile's directory, and modes
-  /// are those that the calls give, unless the umask takes something away from them.
+  /// A record costs the daemon as many calls as it has parts: each is named in the directory that it is in, and modes are
+  /// those that the calls give, unless the umask takes something away from them.
   ///
   /// Throws `.collision` when the record's directory is there already; where anything else fails, nothing of the record
   /// is left.
-  public static func create(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Record {
+  public static func make(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Fresh {
     try checkNames(metadata)
     let profile = try profiles.open(metadata.profile)
     let id = metadata.sessionID
@@ -93,12 +93,16 @@ extension Record {
     let content = metadata.json()
     guard try profile.directory.make(id, mode: 0o700) else { throw .collision(record: record.path) }
     do {
-      try fill(profile.directory, id, content, setsModes: !profiles.givesModes)
+      return try record.fill(profile, id, content, setsModes: !profiles.givesModes)
     } catch {
       record.discard(from: profile.directory)
       throw error
     }
-    return record
+  }
+
+  /// Makes a record as above, of which nothing is open then.
+  public static func create(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Record {
+    try make(in: profiles, metadata: metadata).record
   }
 
   /// Makes a record as above, below an audit root of which no directory is open.
@@ -116,25 +120,75 @@ extension Record {
 
   /// - Parameter setsModes: whether the umask takes something away from what its own user may do, so that a directory has to
   ///   get its mode before anything can be made in it.
-  private static func fill(
-    _ profile: borrowing Directory, _ id: String, _ content: [UInt8], setsModes: Bool
-  ) throws(AuditError) {
-    let (runa, agentd) = ("\(id)/runa", "\(id)/agentd")
-    if setsModes { try profile.setMode(0o700, of: id) }
-    _ = try profile.make(runa, mode: 0o777)
-    try profile.setMode(0o777, of: runa)
-    _ = try profile.make(agentd, mode: 0o700)
-    if setsModes { try profile.setMode(0o700, of: agentd) }
-    let log = "\(agentd)/\(consoleLogName)"
-    try profile.makeFile(log, mode: 0o600)
-    if setsModes { try profile.setMode(0o600, of: log) }
+  private func fill(
+    _ profile: OpenProfiles.Profile, _ id: String, _ content: [UInt8], setsModes: Bool
+  ) throws(AuditError) -> Fresh {
+    if setsModes { try profile.directory.setMode(0o700, of: id) }
+    let directory = try profile.directory.open(id)
+    _ = try directory.make("runa", mode: 0o777)
+    try directory.setMode(0o777, of: "runa")
+    _ = try directory.make("agentd", mode: 0o700)
+    if setsModes { try directory.setMode(0o700, of: "agentd") }
+    let agentd = try directory.open("agentd")
+    try agentd.makeFile(Record.consoleLogName, mode: 0o600)
+    if setsModes { try agentd.setMode(0o600, of: Record.consoleLogName) }
     // The last, because with it the record counts as made.
-    try profile.create("\(agentd)/\(metadataName)", mode: 0o600, content: content, isSynchronized: false)
+    let file = try agentd.create(
+      Record.metadataName, mode: 0o600, content: content, isSynchronized: false)
+    return Fresh(self, Parts(directory: directory, agentd: agentd, metadata: file), profile)
   }
 
-  /// Waits until the record is on the disk as `create` has made it. To be called before the session's command can do
-  /// anything; and of a session that never comes so far, before its record is published, which waits for session.json
-  /// only. Doing it twice does no harm.
+  /// What of a record has to be on the disk, open. console.log is empty and `runa/` too: their names are all there is of
+  /// them.
+  fileprivate struct Parts: ~Copyable {
+    let directory: Directory
+    let agentd: Directory
+    let metadata: Descriptor
+
+    init(directory: consuming Directory, agentd: consuming Directory, metadata: consuming Descriptor) {
+      self.directory = directory
+      self.agentd = agentd
+      self.metadata = metadata
+    }
+
+    /// Opens those of a record that was made before.
+    init(of id: String, in profile: borrowing Directory) throws(AuditError) {
+      let directory = try profile.open(id)
+      let agentd = try directory.open("agentd")
+      let name = Record.metadataName
+      let file = try openDescriptor(name, in: agentd.descriptor.raw, O_RDONLY, path: agentd.path(of: name))
+      self.init(directory: directory, agentd: agentd, metadata: file)
+    }
+
+    /// From below: a name is waited for when what it names is on the disk.
+    func synchronize(in profile: borrowing Directory) throws(AuditError) {
+      try call("fsync", agentd.path(of: Record.metadataName)) { [raw = metadata.raw] in Int(fsync(raw)) }
+      try agentd.sync()
+      try directory.sync()
+      try profile.sync()
+    }
+  }
+
+  /// A record that was just made. It holds three descriptors.
+  public final class Fresh: Sendable {
+    /// The record.
+    public let record: Record
+    private let parts: Parts
+    private let profile: OpenProfiles.Profile
+
+    fileprivate init(_ record: Record, _ parts: consuming Parts, _ profile: OpenProfiles.Profile) {
+      self.record = record
+      self.parts = parts
+      self.profile = profile
+    }
+
+    /// Waits until the record is on the disk, as `Record.synchronize` does.
+    public func synchronize() throws(AuditError) { try parts.synchronize(in: profile.directory) }
+  }
+
+  /// Waits until the record is on the disk as it was made. To be called before the session's command can do anything; and of
+  /// a session that never comes so far, before its record is published, which waits for session.json only. Doing it twice
+  /// does no harm.
   ///
   /// From below: a name is waited for when what it names is on the disk. A file system may be quicker with a name than
   /// with what it names, so a power failure before the end may leave directories without a session.json, or with one
@@ -148,20 +202,11 @@ extension Record {
     let above = path.removingLastComponent()
     let id = path.lastComponent?.string ?? ""
     if let known = profiles?.known(above) {
-      try Self.synchronize(id, in: known.directory)
+      try Parts(of: id, in: known.directory).synchronize(in: known.directory)
     } else {
-      try Self.synchronize(id, in: try Directory(path: above.string))
+      let profile = try Directory(path: above.string)
+      try Parts(of: id, in: profile).synchronize(in: profile)
     }
-  }
-
-  private static func synchronize(_ id: String, in profile: borrowing Directory) throws(AuditError) {
-    let directory = try profile.open(id)
-    let agentd = try directory.open("agentd")
-    // console.log is empty and runa/ too: their names are all there is of them.
-    try agentd.sync(Record.metadataName)
-    try agentd.sync()
-    try directory.sync()
-    try profile.sync()
   }
 
   /// Removes a record that nothing was written into but what `create` makes; what cannot be removed is left for the

@@ -3,7 +3,7 @@
 /// Opens once. Whoever waits is resumed then, whoever comes later does not wait.
 @Loop
 public final class Latch {
-  private var waiting: [CheckedContinuation<Void, Never>] = []
+  private var waiting: [UnsafeContinuation<Void, Never>] = []
   /// Whether it has happened.
   public private(set) var isOpen = false
 
@@ -22,7 +22,7 @@ public final class Latch {
   /// Returns when the latch is open.
   public func wait() async {
     guard !isOpen else { return }
-    await withCheckedContinuation { continuation in
+    await withUnsafeContinuation { continuation in
       // Asked again: a task that prefers no executor has left the loop and come back to it to get here.
       if isOpen { continuation.resume() } else { waiting.append(continuation) }
     }

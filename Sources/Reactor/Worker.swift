@@ -47,7 +47,8 @@ public final class Worker: Sendable {
   /// Runs `body` on the worker and returns what it returned.
   @Loop @inlinable
   public func run<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
-    await withCheckedContinuation { continuation in
+    // Unchecked, because what is submitted is run once: there is no way around that for a check to find.
+    await withUnsafeContinuation { continuation in
       submit { continuation.resume(returning: body()) }
     }
   }
@@ -61,6 +62,24 @@ public final class Worker: Sendable {
       do throws(Failure) { return .success(try body()) } catch { return .failure(error) }
     }
     return try result.get()
+  }
+
+  /// Runs `body` on the worker and returns the first of what it returned, while the worker goes on with the second.
+  ///
+  /// - Parameter onRest: called with what came of the second.
+  @Loop @inlinable
+  public func run<First: Sendable, Rest: Sendable>(
+    _ body: @escaping @Sendable () -> (First, rest: () -> Rest),
+    onRest: @escaping @Loop @Sendable (Rest) -> Void
+  ) async -> First {
+    await withUnsafeContinuation { continuation in
+      submit {
+        let (first, rest) = body()
+        continuation.resume(returning: first)
+        let result = rest()
+        Loop.perform { onRest(result) }
+      }
+    }
   }
 
   /// Runs `step` again and again, until it says that it is done or until another job waits: a long job that is alone does
@@ -81,6 +100,7 @@ public final class Worker: Sendable {
   }
 
   /// From the next job on the worker goes before all ordinary programs, as `Loop.takeRealtimeShare` has the loop do.
+  @Loop
   public func takeRealtimeShare() {
     submit { [self] in own.share = RealtimeShare(.worker) }
   }
@@ -93,9 +113,13 @@ public final class Worker: Sendable {
     own.idleJobs.append(body)
   }
 
-  @usableFromInline
+  /// Hands a job over. The worker is woken once the loop waits: for all that it was given until then together.
+  @Loop @usableFromInline
   func submit(_ job: @escaping @Sendable () -> Void) {
-    guard jobs.push(job) else { return }
+    if jobs.push(job) { Loop.beforeWait { [self] in wake() } }
+  }
+
+  private func wake() {
     var one: UInt64 = 1
     _ = Glibc.write(wakeDescriptor.raw, &one, 8)
   }

@@ -65,8 +65,10 @@ public final class Session {
   var report: SetupReport?
   /// Whether its container was seen to have ended.
   var isOver = false
+  /// The waiting until its record is on the disk as it was made; nil where nobody has begun it in this daemon.
+  var synchronization: Synchronization?
   /// Whether its record is known to be on the disk as it was made.
-  var isOnDisk = false
+  var isOnDisk: Bool { synchronization?.isOnDisk == true }
   /// Whether nobody writes into its record any more: all processes of its container have ended, and so has conmon.
   var isQuiet = false
   /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
@@ -168,7 +170,7 @@ public final class Session {
     phase = facts.metadata.phases.last.flatMap { SessionPhase(rawValue: $0.name) } ?? .image
     stopRequested = facts.requestedEnd == .stop
     if case .queued = beginning { canBeLeft = true }
-    if case .released = beginning { isOnDisk = true }
+    if case .released = beginning { synchronization = .done }
   }
 
   /// Makes the record and the private directory of a new session. When it throws, neither is left.
@@ -186,27 +188,30 @@ public final class Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
-      // All that waits for a disk in one go: each coming and going of the worker costs as much as a file.
+      let synchronization = Synchronization()
+      // All that waits for a disk in one go: each coming and going of the worker costs as much as a file. The session goes on
+      // when its record is there, and only its release waits until that is on the disk.
       let (made, images) = await host.worker.run {
         [profiles = host.profiles, profile = invocation.profile, store = host.containers.images] in
-        do throws(SessionRefusal) {
-          try Invocation.requireFiles(of: profile)
-        } catch {
-          return (Preparation.failed(error.description), ImageStore.State?.none)
-        }
-        return (make(directory, facts, profiles), store?.state)
+        let (made, fresh) = make(directory, facts, profile, profiles)
+        return ((made, store?.state), rest: { synchronize(fresh) })
+      } onRest: {
+        synchronization.end($0)
       }
-      var invocation = invocation
-      invocation.imageStore = images
+      let session: Session
       switch made {
       case .collision: continue
       case .failed(let sentence): throw SessionRefusal(sentence)
       case .made where isQueued:
-        return Session(host: host, id: id, containerName: name, facts: facts, beginning: .queued)
+        session = Session(host: host, id: id, containerName: name, facts: facts, beginning: .queued)
       case .made:
-        return Session(
+        var invocation = invocation
+        invocation.imageStore = images
+        session = Session(
           host: host, id: id, containerName: name, facts: facts, beginning: .prepared, invocation: invocation)
       }
+      session.synchronization = synchronization
+      return session
     }
     throw SessionRefusal(
       "No free session id was found in \(host.auditRoot): the kernel's random numbers repeat.")
@@ -237,23 +242,40 @@ public final class Session {
 
   /// On the worker: the facts before the record, so that no record is without them.
   private nonisolated static func make(
-    _ directory: PrivateDirectory, _ facts: Facts, _ profiles: OpenProfiles
-  ) -> Preparation {
+    _ directory: PrivateDirectory, _ facts: Facts, _ profile: Profile, _ profiles: OpenProfiles
+  ) -> (Preparation, Record.Fresh?) {
+    do throws(SessionRefusal) {
+      try Invocation.requireFiles(of: profile)
+    } catch {
+      return (.failed(error.description), nil)
+    }
     do throws(SystemError) {
       try directory.create(facts)
     } catch {
-      guard error.errno != .fileExists else { return .collision }
+      guard error.errno != .fileExists else { return (.collision, nil) }
       try? directory.remove()
-      return .failed(
-        "The session's private directory cannot be made (\(error)): see to the runtime directory.")
+      let sentence =
+        "The session's private directory cannot be made (\(error)): see to the runtime directory."
+      return (.failed(sentence), nil)
     }
     do throws(AuditError) {
-      _ = try Record.create(in: profiles, metadata: facts.metadata)
-      return .made
+      return (.made, try Record.make(in: profiles, metadata: facts.metadata))
     } catch {
       try? directory.remove()
-      if case .collision = error { return .collision }
-      return .failed("\(error)")
+      if case .collision = error { return (.collision, nil) }
+      return (.failed("\(error)"), nil)
+    }
+  }
+
+  /// On the worker: waits until a record that was just made is on the disk.
+  ///
+  /// - Returns: why it could not be done.
+  private nonisolated static func synchronize(_ fresh: Record.Fresh?) -> String? {
+    do throws(AuditError) {
+      try fresh?.synchronize()
+      return nil
+    } catch {
+      return "\(error)"
     }
   }
 

@@ -108,41 +108,43 @@ extension Session {
   @inline(never) private func start(_ parts: Parts) async throws(Interruption) -> HeldContainer {
     guard !stopRequested else { throw .stopped }
     Checkpoint.launching.pass()
-    // While podman works: only the release has to wait for it.
-    let synchronized = Loop.spawn { await self.synchronizeRecord() }
+    // One that an earlier daemon has made. While podman works: only the release has to wait for it.
+    let synchronization = self.synchronization ?? synchronizeRecord()
     try await launch(parts)
-    return try await hold(synchronized)
+    return try await hold(synchronization)
   }
 
-  /// Waits until the record is on the disk: what a command has done must not be without one, should the power fail.
-  ///
-  /// - Returns: why it could not be done.
-  private func synchronizeRecord() async -> String? {
-    do throws(AuditError) {
-      try await host.worker.run { [record, profiles = host.profiles] () throws(AuditError) in
-        try record.synchronize(in: profiles)
+  /// Begins to wait until the record is on the disk: what a command has done must not be without one, should the power fail.
+  private func synchronizeRecord() -> Synchronization {
+    let begun = Synchronization()
+    synchronization = begun
+    Loop.spawn { [host, record] in
+      do throws(AuditError) {
+        try await host.worker.run { [profiles = host.profiles] () throws(AuditError) in
+          try record.synchronize(in: profiles)
+        }
+        begun.end(nil)
+      } catch {
+        begun.end("\(error)")
       }
-      isOnDisk = true
-      return nil
-    } catch {
-      return "\(error)"
     }
+    return begun
   }
 
   /// Returns when the record is on the disk. A stop does not wait for that: what is to end is not released.
-  @inline(never) private func awaitDisk(_ synchronized: Task<String?, Never>) async throws(Interruption) {
-    guard !isOnDisk else { return }
+  @inline(never) private func awaitDisk(_ synchronization: Synchronization) async throws(Interruption) {
+    guard !synchronization.isOnDisk else { return }
     let answers = Inbox<String??>(capacity: 2)
     onStop = { answers.post(.none) }
     defer { onStop = nil }
-    Loop.spawn { answers.post(.some(await synchronized.value)) }
+    Loop.spawn { answers.post(.some(await synchronization.problem())) }
     guard !stopRequested, let answer = await answers.next(), let problem = answer else { return }
     throw .failed("The session's record is not on the disk (\(problem)), so it was not released.")
   }
 
   /// Watches the container that was just started, and prepares its release.
   @inline(never) private func hold(
-    _ synchronized: Task<String?, Never>
+    _ synchronization: Synchronization
   ) async throws(Interruption) -> HeldContainer {
     Checkpoint.launched.pass()
     enter(.setup)
@@ -162,7 +164,7 @@ extension Session {
     }
     Checkpoint.watched.pass()
     do throws(Interruption) {
-      try await awaitDisk(synchronized)
+      try await awaitDisk(synchronization)
     } catch {
       container.close()
       throw error

@@ -279,8 +279,9 @@ private struct SmallDisk {
   fixture.start()
   let client = try await fixture.connect()
   defer { client.close() }
-  // The image is asked for when the record is made, and before it is brought to the disk.
-  try fixture.on("image", "rm -r \"$here\"/audit/worker/*/agentd")
+  // There already: the first session of a profile waits for its directory before it is accepted.
+  #expect(mkdir("\(fixture.configuration.daemon.auditRoot)/worker", 0o700) == 0)
+  try refuseSynchronizing(EIO)
   let session = try #require(await fixture.run(client))
   #expect(session.outcome == "error")
   #expect(session.reason?.contains("is not on the disk") == true)
@@ -422,13 +423,28 @@ private func limitDescriptors(to limit: rlim_t) -> rlim_t {
 
 // MARK: Processes
 
-/// Has the kernel refuse the calling thread every new process, for ever (seccomp(2)).
+/// Has the kernel refuse the calling thread every new process, for ever.
 private func refuseNewProcesses(_ error: Int32) throws {
   #if arch(x86_64)
     let calls: [UInt32] = [56, 57, 58, 435]  // clone, fork, vfork, clone3
   #else
     let calls: [UInt32] = [220, 435]  // clone, clone3
   #endif
+  try refuse(calls, error, toAllThreads: false)
+}
+
+/// Has the kernel fail to bring any file to its disk, for ever and for all of this process.
+private func refuseSynchronizing(_ error: Int32) throws {
+  #if arch(x86_64)
+    let calls: [UInt32] = [74, 75]  // fsync, fdatasync
+  #else
+    let calls: [UInt32] = [82, 83]  // fsync, fdatasync
+  #endif
+  try refuse(calls, error, toAllThreads: true)
+}
+
+/// Has the kernel answer calls with an error, by seccomp(2).
+private func refuse(_ calls: [UInt32], _ error: Int32, toAllThreads: Bool) throws {
   // struct sock_filter: code, jump if true, jump if false, operand.
   func instruction(_ code: UInt16, _ jumps: (UInt8, UInt8), _ operand: UInt32) -> UInt64 {
     UInt64(code) | UInt64(jumps.0) << 16 | UInt64(jumps.1) << 24 | UInt64(operand) << 32
@@ -441,14 +457,22 @@ private func refuseNewProcesses(_ error: Int32) throws {
   program.append(instruction(answer, (0, 0), 0x7fff_0000))  // allow
   program.append(instruction(answer, (0, 0), 0x0005_0000 | UInt32(error)))
   typealias Control = @convention(c) (Int32, UInt, UInt, UInt, UInt) -> Int32
+  typealias Call = @convention(c) (Int, UInt, UInt, UInt) -> Int
   let prctl = try symbol("prctl", as: Control.self)
-  // 38 is PR_SET_NO_NEW_PRIVS; 22 and 2 are PR_SET_SECCOMP and SECCOMP_MODE_FILTER (linux/prctl.h, linux/seccomp.h).
+  let system = try symbol("syscall", as: Call.self)
+  #if arch(x86_64)
+    let seccomp = 317
+  #else
+    let seccomp = 277
+  #endif
+  // 38 is PR_SET_NO_NEW_PRIVS (linux/prctl.h).
   guard prctl(38, 1, 0, 0, 0) == 0 else { throw CallFailed("no_new_privs", errno) }
   let result = program.withUnsafeBufferPointer { instructions in
     // struct sock_fprog: how many, and where.
     let words = [UInt(instructions.count), UInt(bitPattern: instructions.baseAddress)]
     return words.withUnsafeBytes {
-      prctl(22, 2, UInt(bitPattern: $0.baseAddress), 0, 0)
+      // 1 is SECCOMP_SET_MODE_FILTER, and as a flag SECCOMP_FILTER_FLAG_TSYNC (linux/seccomp.h).
+      system(seccomp, 1, toAllThreads ? 1 : 0, UInt(bitPattern: $0.baseAddress))
     }
   }
   guard result == 0 else { throw CallFailed("seccomp", errno) }
