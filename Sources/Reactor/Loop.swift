@@ -72,7 +72,7 @@ public actor Loop {
     if executor.isOnLoop {
       assumeIsolated(body)
     } else {
-      spawn { body() }
+      executor.enqueue(body)
     }
   }
 

@@ -19,7 +19,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private static let roundsPerTurn = 32
 
   private let owner = Atomic<UInt>(0)
-  private let foreignJobs = TransferStack<UnownedJob>()
+  private let foreignJobs = TransferStack<ForeignJob>()
   private let wakeDescriptor: Descriptor
 
   private var readyJobs: [UnownedJob] = []
@@ -32,6 +32,12 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private var stopped = false
   private var share: RealtimeShare?
   let timers = TimerHeap()
+
+  /// What another thread hands in.
+  private enum ForeignJob {
+    case job(UnownedJob)
+    case body(@Sendable @Loop () -> Void)
+  }
 
   /// One slot of the registration table. Its generation is part of the token, so an event of an earlier holder of
   /// the slot is recognised and dropped.
@@ -55,9 +61,14 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   func enqueue(_ job: UnownedJob) {
     if isOnLoop {
       readyJobs.append(job)
-    } else if foreignJobs.push(job) {
+    } else if foreignJobs.push(.job(job)) {
       wake()
     }
+  }
+
+  /// Runs `body` on the loop, from another thread. No task is made for it.
+  func enqueue(_ body: @escaping @Sendable @Loop () -> Void) {
+    if foreignJobs.push(.body(body)) { wake() }
   }
 
   func enqueue(_ job: consuming ExecutorJob) { enqueue(UnownedJob(job)) }
@@ -215,7 +226,14 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
     }
   }
 
-  private func takeForeignJobs() { foreignJobs.drain { readyJobs.append($0) } }
+  private func takeForeignJobs() {
+    foreignJobs.drain {
+      switch $0 {
+      case .job(let job): readyJobs.append(job)
+      case .body(let body): Loop.assumeIsolated(body)
+      }
+    }
+  }
 
   private func dispatch(_ event: agentd_event) throws(SystemError) {
     guard event.token != Self.wakeToken else {

@@ -52,6 +52,25 @@ struct JSONWriterTests {
     }
   }
 
+  @Test("what has to be escaped is found wherever in a string it is, beside whatever stands for itself")
+  func places() throws {
+    for special in ["\"", "\\", "\n", "\u{0}", "\u{1f}"] {
+      for filling in [" ", "!", "#", "[", "]", "\u{7f}", "\u{80}", "é", "漢"] {
+        for length in 0..<18 {
+          for place in 0...length {
+            let before = String(repeating: filling, count: place)
+            let value = before + special + String(repeating: filling, count: length - place) + special
+            #expect(try reread(text(value), as: String.self) == value)
+          }
+        }
+      }
+    }
+    for filling in [" ", "!", "#", "[", "]", "\u{7f}", "é"] {
+      let value = String(repeating: filling, count: 33)
+      #expect(text(value) == "\"\(value)\"")
+    }
+  }
+
   @Test("a moment is the string of its RFC 3339, from one end of its range to the other")
   func moments() {
     let moments: [Int64] = [.min, -1, 0, 1, 999_999, 1_000_000, 1_795_000_000_123_456_789, .max]
