@@ -7,7 +7,8 @@ internal import Time
 
 /// Holds a session's FIFO, its report, the process ids that podman writes, and its facts, which go last.
 ///
-/// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`.
+/// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`. They name it in the runtime directory, where
+/// that is open, so that its path is not walked for each.
 public struct PrivateDirectory: Sendable {
   /// Files in it that are looked at when it is removed. More are not ours.
   private static let entryLimit = 64
@@ -18,23 +19,44 @@ public struct PrivateDirectory: Sendable {
   private static let newFactsName = ".facts.jsonl.new"
   private static let factsName = "facts.jsonl"
 
+  private static let envelopeName = "envelope"
+  private static let reportName = "report"
+  private static let conmonPidName = "conmon.pid"
+  private static let containerPidName = "container.pid"
+
   /// Its absolute path.
   public let path: String
+  /// What it is named in; nil where its path is the name.
+  private let parent: RuntimeDirectory?
+  /// Its name in that.
+  private let name: String
+
   /// The FIFO that the container is released through.
-  public var envelopePath: String { "\(path)/envelope" }
+  public var envelopePath: String { "\(path)/\(Self.envelopeName)" }
   /// The file in which the setup tells how far it came.
-  public var reportPath: String { "\(path)/report" }
+  public var reportPath: String { "\(path)/\(Self.reportName)" }
   /// Where podman writes the process id of conmon.
-  public var conmonPidPath: String { "\(path)/conmon.pid" }
+  public var conmonPidPath: String { "\(path)/\(Self.conmonPidName)" }
   /// Where podman writes the process id of the container's init.
-  public var containerPidPath: String { "\(path)/container.pid" }
+  public var containerPidPath: String { "\(path)/\(Self.containerPidName)" }
   private var factsPath: String { "\(path)/\(Self.factsName)" }
 
   /// Names the directory of a session. Nothing is made.
-  public init(runtimeDirectory: String, session: SessionID) { path = "\(runtimeDirectory)/\(session)" }
+  init(in runtimeDirectory: RuntimeDirectory, session: SessionID) {
+    parent = runtimeDirectory
+    name = session.description
+    path = "\(runtimeDirectory.path)/\(session)"
+  }
 
   /// Names a directory that was found.
-  public init(path: String) { self.path = path }
+  public init(path: String) {
+    parent = nil
+    name = path
+    self.path = path
+  }
+
+  private var root: Int32 { parent?.raw ?? AT_FDCWD }
+  private func place(of file: String) -> String { "\(name)/\(file)" }
 
   /// The sessions that have a directory in the runtime directory.
   static func sessions(in runtimeDirectory: String) throws(SystemError) -> [SessionID] {
@@ -53,11 +75,21 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// Makes the directory with FIFO, report and facts, all for its owner only.
+  ///
+  /// - Throws: `SystemError`; ESTALE where the runtime directory is another than the one that is open. Nothing is left then.
   func create(_ facts: Facts) throws(SystemError) {
+    // By its path, which is what podman gets.
     try check("mkdir \(path)", mkdir(path, 0o700))
-    try check("mkfifo \(envelopePath)", mkfifo(envelopePath, 0o600))
-    try check("mknod \(reportPath)", mknod(reportPath, S_IFREG | 0o600, 0))
-    let file = open(factsPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    if mkfifoat(root, place(of: Self.envelopeName), 0o600) < 0 {
+      let error = errno
+      guard error == ENOENT, parent != nil else {
+        throw SystemError("mkfifo \(envelopePath)", Errno(rawValue: error))
+      }
+      rmdir(path)
+      throw SystemError("mkfifo \(envelopePath)", Errno(rawValue: ESTALE))
+    }
+    try check("mknod \(reportPath)", mknodat(root, place(of: Self.reportName), S_IFREG | 0o600, 0))
+    let file = openat(root, place(of: Self.factsName), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     // Until the last newline is there the file counts as none: see `Facts.isMade`.
     try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)
   }
@@ -65,7 +97,7 @@ public struct PrivateDirectory: Sendable {
   /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
   /// waits for somebody to write into it goes on then.
   func openEnvelope() throws(SystemError) -> Descriptor {
-    let envelope = open(envelopePath, O_RDWR | O_NONBLOCK | O_CLOEXEC)
+    let envelope = openat(root, place(of: Self.envelopeName), O_RDWR | O_NONBLOCK | O_CLOEXEC)
     return Descriptor(owning: try check("open \(envelopePath)", envelope))
   }
 
@@ -90,7 +122,7 @@ public struct PrivateDirectory: Sendable {
   ///
   /// - Returns: whether there is a file that it could be appended to.
   private func append(_ line: [UInt8], isWhole: Bool) throws(SystemError) -> Bool {
-    let raw = open(factsPath, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
+    let raw = openat(root, place(of: Self.factsName), O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
     guard raw >= 0 || errno != ENOENT else { return false }
     let file = Descriptor(owning: try check("open \(factsPath)", raw))
     if !isWhole {
@@ -160,7 +192,7 @@ public struct PrivateDirectory: Sendable {
 
   /// The facts as they stand; nil when there are none, or a daemon was killed while it made them.
   func facts() throws(Facts.Unreadable) -> Facts? {
-    let raw = open(factsPath, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    let raw = openat(root, place(of: Self.factsName), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard raw >= 0 else {
       guard errno != ENOENT else { return nil }
       throw Facts.Unreadable(reason: "\(Errno(rawValue: errno))")
@@ -195,15 +227,15 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// How far the setup came.
-  func report() -> SetupReport { SetupReport(parsing: read(reportPath)) }
+  func report() -> SetupReport { SetupReport(parsing: read(Self.reportName)) }
 
   /// The process ids of conmon and of the container's init, where podman has written them.
   func processIDs() -> (conmon: Int32?, container: Int32?) {
-    func number(_ path: String) -> Int32? {
-      let text = String(decoding: read(path), as: UTF8.self).prefix { $0.isNumber }
+    func number(_ file: String) -> Int32? {
+      let text = String(decoding: read(file), as: UTF8.self).prefix { $0.isNumber }
       return Int32(text).flatMap { $0 > 0 ? $0 : nil }
     }
-    return (number(conmonPidPath), number(containerPidPath))
+    return (number(Self.conmonPidName), number(Self.containerPidName))
   }
 
   // MARK: Removing
@@ -211,9 +243,13 @@ public struct PrivateDirectory: Sendable {
   /// Removes it after its session, whose record holds the outcome by now: nobody needs its facts any more. What has gone is
   /// removed already.
   func removeWhenComplete() throws(SystemError) {
-    for path in [envelopePath, reportPath, conmonPidPath, containerPidPath, factsPath] { unlink(path) }
+    unlinkat(root, place(of: Self.envelopeName), 0)
+    unlinkat(root, place(of: Self.reportName), 0)
+    unlinkat(root, place(of: Self.conmonPidName), 0)
+    unlinkat(root, place(of: Self.containerPidName), 0)
+    unlinkat(root, place(of: Self.factsName), 0)
     // Something was not removed, or there is something else in it: `remove` looks what.
-    if rmdir(path) != 0 { try remove() }
+    if unlinkat(root, name, AT_REMOVEDIR) != 0 { try remove() }
   }
 
   /// Removes the directory and the files in it, the facts last. One that has gone is removed already.
@@ -249,8 +285,8 @@ public struct PrivateDirectory: Sendable {
     throw SystemError(call, Errno(rawValue: errno))
   }
 
-  private func read(_ path: String) -> [UInt8] {
-    let raw = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+  private func read(_ file: String) -> [UInt8] {
+    let raw = openat(root, place(of: file), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard raw >= 0 else { return [] }
     let file = Descriptor(owning: raw)
     return [UInt8](unsafeUninitializedCapacity: Self.reportLimit) { buffer, filled in

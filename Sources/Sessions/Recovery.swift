@@ -87,10 +87,10 @@ public struct Recovery {
   // MARK: Finding
 
   private func readDirectories() async throws(RecoveryFailure) -> [SessionID: Trace] {
-    let found = await host.worker.run { [path = host.runtimeDirectory] in
+    let found = await host.worker.run { [parent = host.runtimeDirectory] in
       Result { () throws(SystemError) in
-        try PrivateDirectory.sessions(in: path).map { session in
-          let directory = PrivateDirectory(runtimeDirectory: path, session: session)
+        try PrivateDirectory.sessions(in: parent.path).map { session in
+          let directory = PrivateDirectory(in: parent, session: session)
           return (session, Result { () throws(Facts.Unreadable) in try directory.facts() })
         }
       }
@@ -262,7 +262,7 @@ public struct Recovery {
     _ facts: Facts, _ trace: Trace, _ held: HeldContainer, _ id: SessionID, hasFacts: Bool
   ) async -> Findings {
     let container = Self.finding(trace.container, held)
-    let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
+    let directory = PrivateDirectory(in: host.runtimeDirectory, session: id)
     let looksIntoFIFO = hasFacts && facts.step == .released && container == .live
     // The FIFO first: a container that has read it all has written its report by then.
     let (unread, report) = await host.worker.run {
@@ -353,7 +353,7 @@ public struct Recovery {
       }
     }
     guard trace.hasDirectory else { return removed }
-    let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
+    let directory = PrivateDirectory(in: host.runtimeDirectory, session: id)
     do throws(SystemError) {
       try await host.worker.run { () throws(SystemError) in try directory.remove() }
       removed.directory = true

@@ -91,7 +91,7 @@ public final class Session {
 
   // Made anew where they are needed: of ten thousand sessions that live hardly one needs them at a time.
 
-  var directory: PrivateDirectory { PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id) }
+  var directory: PrivateDirectory { PrivateDirectory(in: host.runtimeDirectory, session: id) }
 
   var log: Logger {
     var log = host.log
@@ -187,7 +187,7 @@ public final class Session {
           daemon: host.daemonID, profile: invocation.profile.name, session: id.description)
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
-      let directory = PrivateDirectory(runtimeDirectory: host.runtimeDirectory, session: id)
+      let directory = PrivateDirectory(in: host.runtimeDirectory, session: id)
       let synchronization = Synchronization()
       // All that waits for a disk in one go: each coming and going of the worker costs as much as a file. The session goes on
       // when its record is there, and only its release waits until that is on the disk.
@@ -201,6 +201,13 @@ public final class Session {
       let session: Session
       switch made {
       case .collision: continue
+      case .moved:
+        do throws(SystemError) {
+          try await host.reopenRuntimeDirectory()
+        } catch {
+          throw SessionRefusal(unmade(error))
+        }
+        continue
       case .failed(let sentence): throw SessionRefusal(sentence)
       case .made where isQueued:
         session = Session(host: host, id: id, containerName: name, facts: facts, beginning: .queued)
@@ -237,6 +244,8 @@ public final class Session {
   private enum Preparation: Sendable {
     case made
     case collision
+    /// Another runtime directory is where the one was that is open.
+    case moved
     case failed(String)
   }
 
@@ -252,11 +261,13 @@ public final class Session {
     do throws(SystemError) {
       try directory.create(facts)
     } catch {
-      guard error.errno != .fileExists else { return (.collision, nil) }
-      try? directory.remove()
-      let sentence =
-        "The session's private directory cannot be made (\(error)): see to the runtime directory."
-      return (.failed(sentence), nil)
+      switch error.errno {
+      case .fileExists: return (.collision, nil)
+      case .staleNFSFileHandle: return (.moved, nil)
+      default:
+        try? directory.remove()
+        return (.failed(unmade(error)), nil)
+      }
     }
     do throws(AuditError) {
       return (.made, try Record.make(in: profiles, metadata: facts.metadata))
@@ -265,6 +276,10 @@ public final class Session {
       if case .collision = error { return (.collision, nil) }
       return (.failed("\(error)"), nil)
     }
+  }
+
+  private nonisolated static func unmade(_ error: SystemError) -> String {
+    "The session's private directory cannot be made (\(error)): see to the runtime directory."
   }
 
   /// On the worker: waits until a record that was just made is on the disk.

@@ -35,7 +35,7 @@ public final class SessionHost {
   /// The first 8 hex digits that mark everything of this daemon.
   public let daemonID: String
   /// Where the private directories are.
-  public let runtimeDirectory: String
+  private(set) var runtimeDirectory: RuntimeDirectory
   /// Where the records are.
   public let auditRoot: String
   /// The directories in which they are made.
@@ -59,12 +59,19 @@ public final class SessionHost {
     // Read once in a process: here, where a descriptor is to be had. Facts without it would look like another run's.
     _ = Boot.id
     self.daemonID = daemonID
-    self.runtimeDirectory = runtimeDirectory
+    self.runtimeDirectory = try RuntimeDirectory(runtimeDirectory)
     self.auditRoot = auditRoot
     profiles = OpenProfiles(auditRoot: auditRoot)
     self.sealCommand = sealCommand
     self.log = log
     isRuntimeInMemory = MemoryFileSystem.holds(runtimeDirectory)
+  }
+
+  /// Opens the runtime directory anew, because another has been put in its place.
+  func reopenRuntimeDirectory() async throws(SystemError) {
+    runtimeDirectory = try await onRuntimeDirectory { [path = runtimeDirectory.path] () throws(SystemError) in
+      try RuntimeDirectory(path)
+    }
   }
 
   /// Does what touches a private directory: at once where the runtime directory is in memory, as it should be, and on the

@@ -63,6 +63,16 @@ struct FaultTests {
   }
 
   @Test(
+    "sessions are made where the runtime directory is by now, and refused where there is none",
+    .exitTest)
+  func replacedRuntimeDirectory() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await replaceRuntimeDirectory()
+    }
+  }
+
+  @Test(
     "a daemon without descriptors refuses sessions or ends them with a reason, however many are left",
     .exitTest)
   func noDescriptors() async {
@@ -288,6 +298,32 @@ private struct SmallDisk {
   #expect(session.reason?.contains("so it was not released") == true)
   #expect(!session.problems.isEmpty)
   #expect(try contents(of: "\(fixture.scratch.path)/commands") == "")
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
+
+@Loop private func replaceRuntimeDirectory() async throws {
+  let fixture = try ServiceFixture()
+  defer { fixture.scratch.remove() }
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  #expect(try await fixture.run(client)?.outcome == "success")
+  let (path, away) = (fixture.runtimeDirectory, "\(fixture.scratch.path)/away")
+  #expect(rename(path, away) == 0)
+  #expect(mkdir(path, 0o700) == 0)
+  for _ in 0..<2 {
+    let session = try #require(await fixture.run(client))
+    #expect(session.outcome == "success")
+    #expect(session.problems == [])
+  }
+  // Nothing is left in either.
+  #expect(rmdir(away) == 0)
+  #expect(rmdir(path) == 0)
+  #expect(try await fixture.run(client) == nil)
+  #expect(reasons("agentd.run_rejected").last?.contains("private directory cannot be made") == true)
+  #expect(mkdir(path, 0o700) == 0)
+  #expect(try await fixture.run(client)?.outcome == "success")
   #expect(raise(SIGTERM) == 0)
   #expect(await fixture.end() == nil)
 }

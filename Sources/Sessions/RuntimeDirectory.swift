@@ -1,0 +1,23 @@
+// The directory that the private directories are in, kept open: each session names a dozen and a half files below it.
+
+internal import Glibc
+internal import Reactor
+internal import SystemPackage
+
+/// The runtime directory of a daemon, open.
+final class RuntimeDirectory: Sendable {
+  /// Its path.
+  let path: String
+  private let descriptor: Descriptor
+
+  /// Opens it.
+  init(_ path: String) throws(SystemError) {
+    self.path = path
+    let raw = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard raw >= 0 else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
+    descriptor = Descriptor(owning: raw)
+  }
+
+  /// What names can be looked up in.
+  var raw: Int32 { descriptor.raw }
+}
