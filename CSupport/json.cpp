@@ -15,6 +15,7 @@ typedef std::size_t SizeType;
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 #include <rapidjson/prettywriter.h>
 #include <rapidjson/reader.h>
 #include <rapidjson/stringbuffer.h>
@@ -65,6 +66,8 @@ const char *characters(const uint8_t *text) { return reinterpret_cast<const char
 
 // Room for most documents: a record's last one and a session's facts are a kilobyte.
 constexpr size_t capacity = 2048;
+// The largest document whose buffer is kept for the next.
+constexpr size_t spare_capacity = 1 << 16;
 // More levels than any document has.
 constexpr size_t depth = 8;
 
@@ -84,16 +87,12 @@ inline bool Compact::ScanWriteUnescapedString(rapidjson::GenericStringStream<rap
 
 // The writer that is not used has allocated nothing.
 struct agentd_json {
-  Buffer buffer;
-  Compact compact;
-  Pretty pretty;
-  const bool is_pretty;
+  Buffer buffer{&allocator, capacity};
+  Compact compact{buffer, &allocator, depth};
+  Pretty pretty{buffer, &allocator, depth};
+  bool is_pretty = false;
 
-  explicit agentd_json(bool is_pretty)
-      : buffer(&allocator, capacity), compact(buffer, &allocator, depth), pretty(buffer, &allocator, depth),
-        is_pretty(is_pretty) {
-    pretty.SetIndent(' ', 2);
-  }
+  agentd_json() { pretty.SetIndent(' ', 2); }
 
   template <typename Call> void write(Call call) {
     if (is_pretty) {
@@ -104,13 +103,35 @@ struct agentd_json {
   }
 };
 
+namespace {
+
+// The last writer that this thread has closed: the next document goes into its buffer.
+struct Spare {
+  agentd_json *json = nullptr;
+  ~Spare() { delete json; }
+};
+
+thread_local Spare spare;
+
+} // namespace
+
 agentd_json *agentd_json_open(bool is_pretty) {
-  agentd_json *json = new (std::nothrow) agentd_json(is_pretty);
+  agentd_json *json = std::exchange(spare.json, nullptr);
+  if (!json) json = new (std::nothrow) agentd_json;
   if (!json) std::abort();
+  json->is_pretty = is_pretty;
   return json;
 }
 
-void agentd_json_close(agentd_json *json) { delete json; }
+void agentd_json_close(agentd_json *json) {
+  if (spare.json || json->buffer.GetSize() > spare_capacity) {
+    delete json;
+    return;
+  }
+  json->buffer.Clear();
+  json->write([=](auto &writer) { writer.Reset(json->buffer); });
+  spare.json = json;
+}
 
 void agentd_json_begin_object(agentd_json *json) {
   json->write([](auto &writer) { writer.StartObject(); });

@@ -23,10 +23,19 @@ public struct Podman: Sendable, Equatable {
       "--conmon-pidfile", launch.conmonPidFile, "--pidfile", launch.pidFile,
       "--log-driver", "k8s-file", "--log-opt", commaSeparatedField("path=\(launch.consoleLog)"),
     ]
-    for label in launch.labels { words += ["--label", "\(label.name)=\(label.value)"] }
-    for mount in launch.mounts { words += ["--mount", mount.specification] }
+    words.reserveCapacity(
+      words.count + 2 * (launch.labels.count + launch.mounts.count) + 5 + launch.arguments.count)
+    for label in launch.labels {
+      words.append("--label")
+      words.append("\(label.name)=\(label.value)")
+    }
+    for mount in launch.mounts {
+      words.append("--mount")
+      words.append(mount.specification)
+    }
     words += ["--entrypoint", "/bin/sh", launch.image, "-c", launch.script]
-    return words + launch.arguments
+    words += launch.arguments
+    return words
   }
 
   /// Kills and removes containers with their anonymous volumes; one that does not exist is no error.

@@ -328,15 +328,14 @@ private final class Capture {
   ///   asked for has emptied it.
   private func take(toEnd: Bool) -> Remainder {
     guard let raw = fd?.raw else { return .ended }
-    return withUnsafeTemporaryAllocation(byteCount: 1 << 14, alignment: 1) { buffer in
-      // Bounded, because a process that writes without end would keep the loop here. The rest takes its turn.
-      for _ in 0..<64 {
-        let count = Glibc.read(raw, buffer.baseAddress, buffer.count)
-        guard count > 0 else { return count == 0 ? .ended : .empty }
-        keep(buffer[..<count])
-        if count < buffer.count, !toEnd { return .empty }
-      }
-      return .more
+    let buffer = Loop.readBuffer
+    // Bounded, because a process that writes without end would keep the loop here. The rest takes its turn.
+    for _ in 0..<64 {
+      let count = Glibc.read(raw, buffer.baseAddress, buffer.count)
+      guard count > 0 else { return count == 0 ? .ended : .empty }
+      keep(buffer[..<count])
+      if count < buffer.count, !toEnd { return .empty }
     }
+    return .more
   }
 }

@@ -76,6 +76,10 @@ public actor Loop {
     }
   }
 
+  /// Where bytes are read to that are looked at before anything else happens. To be had for nothing: memory of this size
+  /// would take its time each time.
+  @Loop static let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 14, alignment: 16)
+
   /// Now, by the monotonic clock.
   public static var now: Instant { Instant(nanoseconds: agentd_monotonic()) }
 

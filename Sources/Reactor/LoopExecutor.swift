@@ -190,10 +190,12 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   }
 
   private func runDeferred() {
-    guard !deferred.isEmpty else { return }
-    let bodies = deferred
-    deferred.removeAll(keepingCapacity: true)
-    Loop.assumeIsolated { for body in bodies { body() } }
+    // What they defer in their turn would else wait for the next event.
+    while !deferred.isEmpty {
+      let bodies = deferred
+      deferred.removeAll(keepingCapacity: true)
+      Loop.assumeIsolated { for body in bodies { body() } }
+    }
   }
 
   func resumeNextTurn(_ continuation: CheckedContinuation<Void, Never>) {

@@ -56,17 +56,13 @@ public final class Stream {
     while true {
       guard let raw = fd?.raw else { throw .closed }
       readable = false
-      var error: Int32 = 0
-      let bytes = [UInt8](unsafeUninitializedCapacity: limit) { buffer, filled in
-        let count = Glibc.read(raw, buffer.baseAddress, limit)
-        error = count < 0 ? errno : 0
-        filled = max(count, 0)
-      }
-      switch error {
-      case 0: return bytes.isEmpty ? nil : bytes
+      let buffer = Loop.readBuffer
+      let count = Glibc.read(raw, buffer.baseAddress, min(limit, buffer.count))
+      guard count < 0 else { return count == 0 ? nil : Array(buffer[..<count]) }
+      switch errno {
       case EINTR: continue
       case EAGAIN: try await wait(\.readable, \.reader, patience)
-      default: throw Self.triage("read", error)
+      case let error: throw Self.triage("read", error)
       }
     }
   }

@@ -14,6 +14,8 @@ public struct PrivateDirectory: Sendable {
   private static let entryLimit = 64
   /// The longest report that is read: three lines.
   private static let reportLimit = 4096
+  /// The longest process id that is read, with what podman may put behind it.
+  private static let pidLimit = 32
 
   /// What becomes the facts once it is whole. One name for all: the next one replaces what a killed daemon left.
   private static let newFactsName = ".facts.jsonl.new"
@@ -227,12 +229,12 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// How far the setup came.
-  func report() -> SetupReport { SetupReport(parsing: read(Self.reportName)) }
+  func report() -> SetupReport { SetupReport(parsing: read(Self.reportName, limit: Self.reportLimit)) }
 
   /// The process ids of conmon and of the container's init, where podman has written them.
   func processIDs() -> (conmon: Int32?, container: Int32?) {
     func number(_ file: String) -> Int32? {
-      let text = String(decoding: read(file), as: UTF8.self).prefix { $0.isNumber }
+      let text = String(decoding: read(file, limit: Self.pidLimit), as: UTF8.self).prefix { $0.isNumber }
       return Int32(text).flatMap { $0 > 0 ? $0 : nil }
     }
     return (number(Self.conmonPidName), number(Self.containerPidName))
@@ -285,11 +287,11 @@ public struct PrivateDirectory: Sendable {
     throw SystemError(call, Errno(rawValue: errno))
   }
 
-  private func read(_ file: String) -> [UInt8] {
+  private func read(_ file: String, limit: Int) -> [UInt8] {
     let raw = openat(root, place(of: file), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard raw >= 0 else { return [] }
     let file = Descriptor(owning: raw)
-    return [UInt8](unsafeUninitializedCapacity: Self.reportLimit) { buffer, filled in
+    return [UInt8](unsafeUninitializedCapacity: limit) { buffer, filled in
       filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
     }
   }
