@@ -66,7 +66,7 @@ const char *characters(const uint8_t *text) { return reinterpret_cast<const char
 
 // Room for most documents: a record's last one and a session's facts are a kilobyte.
 constexpr size_t capacity = 2048;
-// The largest document whose buffer is kept for the next.
+// The largest buffer that is kept for the next document.
 constexpr size_t spare_capacity = 1 << 16;
 // More levels than any document has.
 constexpr size_t depth = 8;
@@ -108,7 +108,7 @@ namespace {
 // The last writer that this thread has closed: the next document goes into its buffer.
 struct Spare {
   agentd_json *json = nullptr;
-  ~Spare() { delete json; }
+  ~Spare() { delete std::exchange(json, nullptr); }
 };
 
 thread_local Spare spare;
@@ -124,7 +124,7 @@ agentd_json *agentd_json_open(bool is_pretty) {
 }
 
 void agentd_json_close(agentd_json *json) {
-  if (spare.json || json->buffer.GetSize() > spare_capacity) {
+  if (spare.json || json->buffer.stack_.GetCapacity() > spare_capacity) {
     delete json;
     return;
   }
@@ -208,14 +208,18 @@ struct agentd_json_value {
 struct agentd_json_document {
   using Value = agentd_json_value;
 
+  // RapidJSON takes all bytes of a character, and puts them down again, before it looks whether they are any: of one that is
+  // cut off by the end, three more.
+  static constexpr size_t padding = 4;
+
   Value *values = nullptr;
   size_t count = 0;
   char *text;
 
   explicit agentd_json_document(const uint8_t *bytes, size_t length)
-      : text(static_cast<char *>(allocator.Malloc(length + 1))) {
+      : text(static_cast<char *>(allocator.Malloc(length + padding))) {
     if (length > 0) std::memcpy(text, bytes, length);
-    text[length] = 0;
+    std::memset(text + length, 0, padding);
   }
 
   ~agentd_json_document() {
@@ -233,7 +237,7 @@ struct agentd_json_document {
   bool Double(double) { return add(Value::number); }
   bool RawNumber(const char *, size_t, bool) { return add(Value::number); }
   bool String(const char *text, size_t length, bool) {
-    return add(Value::string, [=](Value &value) {
+    return is_text(text, length) && add(Value::string, [=](Value &value) {
       value.text = text;
       value.length = length;
     });
@@ -245,10 +249,20 @@ struct agentd_json_document {
   bool Key(const char *text, size_t length, bool) {
     name = text;
     name_length = length;
-    return true;
+    return is_text(text, length);
   }
 
 private:
+  // Whether there is no half of a pair in it: RapidJSON lets the second one stand alone (\udc00), which no UTF-8 has.
+  static bool is_text(const char *text, size_t length) {
+    const char *end = text + length;
+    while ((text = static_cast<const char *>(std::memchr(text, 0xED, static_cast<size_t>(end - text))))) {
+      text++;
+      if (text < end && static_cast<unsigned char>(*text) >= 0xA0) return false;
+    }
+    return true;
+  }
+
   size_t capacity = 0;
   size_t innermost = 0;
   const char *name = nullptr;

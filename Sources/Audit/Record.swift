@@ -209,7 +209,7 @@ extension Record {
     }
   }
 
-  /// Removes a record that nothing was written into but what `create` makes; what cannot be removed is left for the
+  /// Removes a record that nothing was written into but what `make` makes; what cannot be removed is left for the
   /// operator.
   public func discard() {
     let path = FilePath(path)

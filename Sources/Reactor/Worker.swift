@@ -66,7 +66,7 @@ public final class Worker: Sendable {
 
   /// Runs `body` on the worker and returns the first of what it returned, while the worker goes on with the second.
   ///
-  /// - Parameter onRest: called with what came of the second.
+  /// - Parameter onRest: called with what came of the second, perhaps before who asked has gone on.
   @Loop @inlinable
   public func run<First: Sendable, Rest: Sendable>(
     _ body: @escaping @Sendable () -> (First, rest: () -> Rest),

@@ -7,8 +7,8 @@ internal import Time
 
 /// Holds a session's FIFO, its report, the process ids that podman writes, and its facts, which go last.
 ///
-/// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`. They name it in the runtime directory, where
-/// that is open, so that its path is not walked for each.
+/// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`. What each session needs is named in the
+/// runtime directory, where that is open, so that its path is not walked for each; what is rare goes by the path.
 public struct PrivateDirectory: Sendable {
   /// Files in it that are looked at when it is removed. More are not ours.
   private static let entryLimit = 64
@@ -78,8 +78,8 @@ public struct PrivateDirectory: Sendable {
 
   /// Makes the directory with FIFO, report and facts, all for its owner only.
   ///
-  /// - Throws: `SystemError`; ESTALE where the runtime directory is another than the one that is open. Nothing is left then.
-  func create(_ facts: Facts) throws(SystemError) {
+  /// - Returns: false where the runtime directory is another than the one that is open. Nothing is left then.
+  func create(_ facts: Facts) throws(SystemError) -> Bool {
     // By its path, which is what podman gets.
     try check("mkdir \(path)", mkdir(path, 0o700))
     if mkfifoat(root, place(of: Self.envelopeName), 0o600) < 0 {
@@ -88,12 +88,13 @@ public struct PrivateDirectory: Sendable {
         throw SystemError("mkfifo \(envelopePath)", Errno(rawValue: error))
       }
       rmdir(path)
-      throw SystemError("mkfifo \(envelopePath)", Errno(rawValue: ESTALE))
+      return false
     }
     try check("mknod \(reportPath)", mknodat(root, place(of: Self.reportName), S_IFREG | 0o600, 0))
     let file = openat(root, place(of: Self.factsName), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     // Until the last newline is there the file counts as none: see `Facts.isMade`.
     try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)
+    return true
   }
 
   /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that

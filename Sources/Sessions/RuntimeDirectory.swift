@@ -1,4 +1,4 @@
-// The directory that the private directories are in, kept open: each session names a dozen and a half files below it.
+// The directory that the private directories are in, kept open: each session names sixteen files below it.
 
 internal import Glibc
 internal import Reactor

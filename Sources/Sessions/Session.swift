@@ -180,6 +180,7 @@ public final class Session {
   public static func prepare(
     _ invocation: Invocation, isQueued: Bool = false, on host: SessionHost
   ) async throws(SessionRefusal) -> Session {
+    var isMoved = false
     for _ in 0..<collisionLimit {
       let id = SessionID.random()
       guard
@@ -188,15 +189,16 @@ public final class Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(in: host.runtimeDirectory, session: id)
-      let synchronization = Synchronization()
+      // One that is to wait for its turn has its record brought to the disk then.
+      let synchronization = isQueued ? nil : Synchronization()
       // All that waits for a disk in one go: each coming and going of the worker costs as much as a file. The session goes on
       // when its record is there, and only its release waits until that is on the disk.
       let (made, images) = await host.worker.run {
         [profiles = host.profiles, profile = invocation.profile, store = host.containers.images] in
         let (made, fresh) = make(directory, facts, profile, profiles)
-        return ((made, store?.state), rest: { synchronize(fresh) })
+        return ((made, store?.state), rest: { isQueued ? nil : synchronize(fresh) })
       } onRest: {
-        synchronization.end($0)
+        synchronization?.end($0)
       }
       let session: Session
       switch made {
@@ -205,8 +207,9 @@ public final class Session {
         do throws(SystemError) {
           try await host.reopenRuntimeDirectory()
         } catch {
-          throw SessionRefusal(unmade(error))
+          throw SessionRefusal(unmade("\(error)"))
         }
+        isMoved = true
         continue
       case .failed(let sentence): throw SessionRefusal(sentence)
       case .made where isQueued:
@@ -220,6 +223,7 @@ public final class Session {
       session.synchronization = synchronization
       return session
     }
+    guard !isMoved else { throw SessionRefusal(unmade("others are put in the place of what it is in")) }
     throw SessionRefusal(
       "No free session id was found in \(host.auditRoot): the kernel's random numbers repeat.")
   }
@@ -259,15 +263,11 @@ public final class Session {
       return (.failed(error.description), nil)
     }
     do throws(SystemError) {
-      try directory.create(facts)
+      guard try directory.create(facts) else { return (.moved, nil) }
     } catch {
-      switch error.errno {
-      case .fileExists: return (.collision, nil)
-      case .staleNFSFileHandle: return (.moved, nil)
-      default:
-        try? directory.remove()
-        return (.failed(unmade(error)), nil)
-      }
+      guard error.errno != .fileExists else { return (.collision, nil) }
+      try? directory.remove()
+      return (.failed(unmade("\(error)")), nil)
     }
     do throws(AuditError) {
       return (.made, try Record.make(in: profiles, metadata: facts.metadata))
@@ -278,8 +278,8 @@ public final class Session {
     }
   }
 
-  private nonisolated static func unmade(_ error: SystemError) -> String {
-    "The session's private directory cannot be made (\(error)): see to the runtime directory."
+  private nonisolated static func unmade(_ reason: String) -> String {
+    "The session's private directory cannot be made (\(reason)): see to the runtime directory."
   }
 
   /// On the worker: waits until a record that was just made is on the disk.

@@ -45,7 +45,7 @@ public final class SessionHost {
   /// Receives the events of sessions.
   let log: Logger
   /// Whether the runtime directory is in memory, as it should be.
-  let isRuntimeInMemory: Bool
+  private(set) var isRuntimeInMemory: Bool
 
   /// All of them.
   public init(
@@ -69,8 +69,9 @@ public final class SessionHost {
 
   /// Opens the runtime directory anew, because another has been put in its place.
   func reopenRuntimeDirectory() async throws(SystemError) {
-    runtimeDirectory = try await onRuntimeDirectory { [path = runtimeDirectory.path] () throws(SystemError) in
-      try RuntimeDirectory(path)
+    (runtimeDirectory, isRuntimeInMemory) = try await worker.run {
+      [path = runtimeDirectory.path] () throws(SystemError) in
+      (try RuntimeDirectory(path), MemoryFileSystem.holds(path))
     }
   }
 

@@ -108,8 +108,9 @@ extension Session {
   @inline(never) private func start(_ parts: Parts) async throws(Interruption) -> HeldContainer {
     guard !stopRequested else { throw .stopped }
     Checkpoint.launching.pass()
-    // One that an earlier daemon has made. While podman works: only the release has to wait for it.
+    // While podman works: only the release has to wait for it.
     let synchronization = self.synchronization ?? synchronizeRecord()
+    if let problem = synchronization.failure { throw .failed(Self.notOnDisk(problem)) }
     try await launch(parts)
     return try await hold(synchronization)
   }
@@ -139,7 +140,11 @@ extension Session {
     defer { onStop = nil }
     Loop.spawn { answers.post(.some(await synchronization.problem())) }
     guard !stopRequested, let answer = await answers.next(), let problem = answer else { return }
-    throw .failed("The session's record is not on the disk (\(problem)), so it was not released.")
+    throw .failed(Self.notOnDisk(problem))
+  }
+
+  private static func notOnDisk(_ problem: String) -> String {
+    "The session's record is not on the disk (\(problem)), so it was not released."
   }
 
   /// Watches the container that was just started, and prepares its release.
@@ -169,6 +174,7 @@ extension Session {
       container.close()
       throw error
     }
+    if isOnDisk { self.synchronization = .done }
     // One that has ended, or is to end, is not released.
     guard container.process != nil, !stopRequested else { return container }
     do throws(SystemError) {

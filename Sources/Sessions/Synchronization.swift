@@ -6,18 +6,18 @@ internal import Reactor
 @Loop
 final class Synchronization {
   private let ended = Latch()
-  /// Why it could not be done; known once it has ended.
-  private var failure: String?
+  /// Why it could not be done; nil as long as it is under way.
+  private(set) var failure: String?
 
   /// One that is under way.
   init() {}
 
-  /// One that has ended well.
-  static var done: Synchronization {
+  /// One that has ended well: the same for all, because thousands of sessions may live.
+  static let done: Synchronization = {
     let synchronization = Synchronization()
     synchronization.end(nil)
     return synchronization
-  }
+  }()
 
   /// Whether the record is on the disk.
   var isOnDisk: Bool { ended.isOpen && failure == nil }

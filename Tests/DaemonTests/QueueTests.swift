@@ -30,6 +30,14 @@ struct QueueTests {
     }
   }
 
+  @Test("a session whose record is lost while it is queued is not released", .exitTest)
+  func lost() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await withBusyDaemon(loseRecordWhileQueued)
+    }
+  }
+
   @Test("what does not fit into the queue is refused with a sentence", .exitTest)
   func refusal() async {
     await #expect(processExitsWith: .success) {
@@ -198,6 +206,26 @@ private func starts() -> [String] {
   #expect(try await end(of: running.id, on: fixture).outcome == "success")
   #expect(try await end(of: last.id, on: fixture).outcome == "success")
   #expect(starts() == [running.id, last.id])
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
+
+@Loop private func loseRecordWhileQueued(
+  _ fixture: ServiceFixture, _ client: Client, _ running: AcceptedSession
+) async throws {
+  let queued = try await begin(client)
+  #expect(queued.queuedBehind == 0)
+  let commands = try contents(of: "\(fixture.scratch.path)/commands")
+  for name in ["session.json", "console.log"] { #expect(unlink("\(queued.record)/agentd/\(name)") == 0) }
+  #expect(rmdir("\(queued.record)/agentd") == 0)
+  try fixture.finish(0)
+  let session = try await end(of: queued.id, on: fixture)
+  #expect(session.outcome == "error")
+  #expect(session.reason?.contains("is not on the disk") == true)
+  #expect(session.reason?.contains("so it was not released") == true)
+  #expect(!session.problems.isEmpty)
+  #expect(try contents(of: "\(fixture.scratch.path)/commands") == commands)
+  #expect(try await end(of: running.id, on: fixture).outcome == "success")
   #expect(raise(SIGTERM) == 0)
   #expect(await fixture.end() == nil)
 }

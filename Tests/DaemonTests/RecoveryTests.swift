@@ -89,7 +89,7 @@ struct RecoveryTests {
       facts.ending = ending
       if step == .ended { facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_009) }
       let directory = PrivateDirectory(path: directory(session))
-      try directory.create(facts)
+      _ = try directory.create(facts)
     }
 
     /// A record as the power failure has left it that came when its container was being removed: sealed, and how it ended

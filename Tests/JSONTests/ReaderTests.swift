@@ -86,7 +86,8 @@ struct JSONReaderTests {
     arguments: [
       "", " ", "{", "nul", "True", "'a'", "[1,]", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{1:2}", "01", "+1",
       "1.", ".5",
-      "1e", "0x1", "NaN", "Infinity", "\"a", "\"\n\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"",
+      "1e", "0x1", "NaN", "Infinity", "\"a", "\"\n\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"",
+      "\"a\\udfffb\"", "{\"\\udc00\":1}",
       "\"\\ud800\\u0041\"",
       "[1 2]", "[\"\u{0}\"]", "// c\n1", "\u{FEFF}",
     ])
@@ -101,6 +102,21 @@ struct JSONReaderTests {
       #expect(isRefused(Array("{\"".utf8) + bad + Array("\":1}".utf8)))
       #expect(isRefused(bad + Array("1".utf8)))
       #expect(isRefused(Array("1".utf8) + bad))
+    }
+  }
+
+  @Test("a character that the end cuts off is refused, and nothing behind the end is touched")
+  func cutOff() {
+    for lead: UInt8 in [0xC3, 0xE0, 0xE2, 0xED, 0xF0, 0xF1, 0xF4] {
+      for length in 0..<64 {
+        let filling = [UInt8](repeating: UInt8(ascii: "x"), count: length)
+        // Behind an escape the bytes of a string move, so what is taken is put down elsewhere.
+        for begin in ["\"", "\"\\n", "{\"", "{\"\\n", "[\"\\u00e9\\n"] {
+          for follows in [[], [0x80], [0x80, 0x80], [UInt8(ascii: "\"")]] as [[UInt8]] {
+            #expect(isRefused(Array(begin.utf8) + filling + [lead] + follows))
+          }
+        }
+      }
     }
   }
 

@@ -190,7 +190,7 @@ struct FactsTests {
   func lost() throws {
     defer { scratch.remove() }
     var facts = try facts()
-    try directory.create(facts)
+    _ = try directory.create(facts)
     #expect(unlink(path) == 0)
     facts.step = .released
     try directory.write(facts)
@@ -253,7 +253,7 @@ struct FactsTests {
   func cutMaking() throws {
     defer { scratch.remove() }
     let facts = try facts()
-    try directory.create(facts)
+    _ = try directory.create(facts)
     #expect(try directory.facts() == facts)
     let whole = try contents(of: path)
     for length in 0..<whole.utf8.count {
@@ -316,18 +316,18 @@ struct FactsTests {
   func removal(_ isComplete: Bool) throws {
     defer { scratch.remove() }
     let removal = { isComplete ? try directory.removeWhenComplete() : try directory.remove() }
-    try directory.create(try facts())
+    _ = try directory.create(try facts())
     #expect(exists(directory.envelopePath))
     try removal()
     #expect(!exists(directory.path))
     // What has gone is removed already.
     try removal()
-    try directory.create(try facts())
+    _ = try directory.create(try facts())
     try write("", to: "\(directory.path)/foreign")
     try removal()
     #expect(!exists(directory.path))
     // Nobody has made a directory there: it is kept, and that is said.
-    try directory.create(try facts())
+    _ = try directory.create(try facts())
     #expect(mkdir("\(directory.path)/foreign", 0o700) == 0)
     #expect(throws: SystemError.self) { try removal() }
     #expect(exists("\(directory.path)/foreign"))
@@ -341,7 +341,7 @@ struct FactsTests {
       defer { tests.scratch.remove() }
       let directory = tests.directory
       #expect(directory.unreadEnvelope() == nil)
-      try directory.create(try tests.facts())
+      _ = try directory.create(try tests.facts())
       let daemon = try directory.openEnvelope()
       #expect(directory.unreadEnvelope() == 0)
       #expect(Glibc.write(daemon.raw, "12345", 5) == 5)
