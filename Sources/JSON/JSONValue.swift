@@ -28,21 +28,26 @@ public struct JSONValue {
     self.raw = raw
   }
 
+  /// Looks at what the document has here, which stays for as long as that takes.
+  private func look<Answer>(_ body: (OpaquePointer) -> Answer) -> Answer {
+    withExtendedLifetime(document) { body(raw) }
+  }
+
   /// The member of an object that has this name, the first where there are several; nil where there is none, or it is no
   /// object.
   public func member(_ name: String) -> JSONValue? {
     var name = name
-    let member = name.withUTF8 { agentd_json_member(raw, $0.baseAddress, $0.count) }
+    let member = look { raw in name.withUTF8 { agentd_json_member(raw, $0.baseAddress, $0.count) } }
     return member.map { JSONValue(document, $0) }
   }
 
   /// The elements of an array; nil for what is none.
   public var elements: [JSONValue]? {
-    let count = agentd_json_count(raw)
+    let count = look(agentd_json_count)
     guard count >= 0 else { return nil }
     var elements: [JSONValue] = []
     elements.reserveCapacity(count)
-    var next = agentd_json_first(raw)
+    var next = look(agentd_json_first)
     for _ in 0..<count {
       guard let element = next else { preconditionFailure("an array has as many elements as it says") }
       elements.append(JSONValue(document, element))
@@ -52,36 +57,36 @@ public struct JSONValue {
   }
 
   /// Whether it is an object.
-  public var isObject: Bool { agentd_json_is_object(raw) }
+  public var isObject: Bool { look(agentd_json_is_object) }
 
   /// Whether it is `null`.
-  public var isNull: Bool { agentd_json_is_null(raw) }
+  public var isNull: Bool { look(agentd_json_is_null) }
 
   /// A string; nil for what is none.
   public var string: String? {
-    var text: UnsafePointer<UInt8>?
-    var length = 0
-    guard agentd_json_get_string(raw, &text, &length) else { return nil }
-    return withExtendedLifetime(document) {
-      String(decoding: UnsafeBufferPointer(start: text, count: length), as: UTF8.self)
+    look { raw in
+      var text: UnsafePointer<UInt8>?
+      var length = 0
+      guard agentd_json_get_string(raw, &text, &length) else { return nil }
+      return String(decoding: UnsafeBufferPointer(start: text, count: length), as: UTF8.self)
     }
   }
 
   /// A number that has room in 64 bits and is written as an integer; nil for anything else.
   public var int: Int64? {
     var number: Int64 = 0
-    return agentd_json_get_int(raw, &number) ? number : nil
+    return look { agentd_json_get_int($0, &number) } ? number : nil
   }
 
   /// A number from 0 on that has room in 64 bits and is written as an integer; nil for anything else.
   public var uint: UInt64? {
     var number: UInt64 = 0
-    return agentd_json_get_uint(raw, &number) ? number : nil
+    return look { agentd_json_get_uint($0, &number) } ? number : nil
   }
 
   /// `true` or `false`; nil for anything else.
   public var bool: Bool? {
     var flag = false
-    return agentd_json_get_bool(raw, &flag) ? flag : nil
+    return look { agentd_json_get_bool($0, &flag) } ? flag : nil
   }
 }
