@@ -100,14 +100,9 @@ extension Record {
     }
   }
 
-  /// Makes a record as above, of which nothing is open then.
-  public static func create(in profiles: OpenProfiles, metadata: Metadata) throws(AuditError) -> Record {
-    try make(in: profiles, metadata: metadata).record
-  }
-
-  /// Makes a record as above, below an audit root of which no directory is open.
+  /// Makes a record as above, below an audit root of which no directory is open, and keeps nothing of it open.
   public static func create(auditRoot: String, metadata: Metadata) throws(AuditError) -> Record {
-    try create(in: OpenProfiles(auditRoot: auditRoot), metadata: metadata)
+    try make(in: OpenProfiles(auditRoot: auditRoot), metadata: metadata).record
   }
 
   private static func checkNames(_ metadata: Metadata) throws(AuditError) {

@@ -30,7 +30,7 @@ struct OpenProfilesTests {
       let profiles = OpenProfiles(auditRoot: scratch.auditRoot)
       #expect(profiles.givesModes == (mask != 0o777))
       for session in ["1", "2"] {
-        try expectWhole(try Record.create(in: profiles, metadata: .example(session)), scratch, session)
+        try expectWhole(try Record.make(in: profiles, metadata: .example(session)).record, scratch, session)
       }
     }
     #expect(try scratch.openDescriptors() == 0)
@@ -42,7 +42,7 @@ struct OpenProfilesTests {
     let profiles = OpenProfiles(auditRoot: scratch.auditRoot)
     let path = "\(scratch.auditRoot)/site-builder"
     func make(_ session: String) throws {
-      try expectWhole(try Record.create(in: profiles, metadata: .example(session)), scratch, session)
+      try expectWhole(try Record.make(in: profiles, metadata: .example(session)).record, scratch, session)
     }
     try make("1")
     try check("rename", rename(path, "\(scratch.path)/aside"))
@@ -66,7 +66,7 @@ struct OpenProfilesTests {
     let scratch = try Scratch()
     let profiles = OpenProfiles(auditRoot: scratch.auditRoot)
     let path = "\(scratch.auditRoot)/site-builder"
-    let record = try Record.create(in: profiles, metadata: .example("1"))
+    let record = try Record.make(in: profiles, metadata: .example("1")).record
     let descriptors = try scratch.openDescriptors()
     for _ in 0..<2 { try record.synchronize(in: profiles) }
     // Another daemon's, say, of a profile that this one has opened nothing for.
@@ -86,19 +86,19 @@ struct OpenProfilesTests {
     await #expect(processExitsWith: .success) {
       let scratch = try Scratch()
       let profiles = OpenProfiles(auditRoot: scratch.auditRoot)
-      let record = try Record.create(in: profiles, metadata: .example("1"))
+      let record = try Record.make(in: profiles, metadata: .example("1")).record
       #expect(throws: AuditError.collision(record: record.path)) {
-        try Record.create(in: profiles, metadata: .example("1"))
+        try Record.make(in: profiles, metadata: .example("1")).record
       }
       for name in ["", ".", "..", "a/b", "/a"] {
         #expect(throws: AuditError.unusableName(name)) {
-          try Record.create(in: profiles, metadata: .example(name))
+          try Record.make(in: profiles, metadata: .example(name)).record
         }
       }
       signal(SIGXFSZ, SIG_IGN)
       var limit = rlimit(rlim_cur: 64, rlim_max: .max)
       try check("setrlimit", setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit))
-      #expect(throws: AuditError.self) { try Record.create(in: profiles, metadata: .example("2")) }
+      #expect(throws: AuditError.self) { try Record.make(in: profiles, metadata: .example("2")).record }
       #expect(try names(in: "\(scratch.auditRoot)/site-builder") == ["1"])
     }
   }
