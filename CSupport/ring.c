@@ -24,13 +24,15 @@ struct agentd_ring {
   size_t waiting, delivered, capacity;
   // The table of stowed files: made when the first is stowed. Slots from `next` on were never used; `vacated` holds the
   // others that are free, `vacancies` of them, of which the last `occupied` still have the file that was in them.
-  int *vacated, *emptied;
+  int *vacated;
   int vacancies, occupied, next, slots;
   uint32_t reopened;
   bool cannot_stow;
 };
 
-enum { SUBMISSION_ENTRIES = 256, STOWED_LIMIT = 1 << 15, OCCUPIED_LIMIT = 64 };
+// The kernel looks for a poll that is to be ended in as many lists as it has room for completions, less a factor of 32. Each
+// session has two polls.
+enum { SUBMISSION_ENTRIES = 256, COMPLETION_ENTRIES = 4096, STOWED_LIMIT = 1 << 15, OCCUPIED_LIMIT = 64 };
 
 // IORING_OP_FIXED_FD_INSTALL of Linux 6.8 (linux/io_uring.h), which Debian 12's liburing predates.
 enum { FIXED_FD_INSTALL = 54 };
@@ -63,12 +65,13 @@ int agentd_ring_open(agentd_ring **out) {
   agentd_ring *ring = calloc(1, sizeof *ring);
   if (!ring) return -ENOMEM;
   struct io_uring_params parameters = {
-      .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+      .flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+      .cq_entries = COMPLETION_ENTRIES,
   };
   int result = io_uring_queue_init_params(SUBMISSION_ENTRIES, &ring->uring, &parameters);
   if (result == -EINVAL) {
-    // Linux before 6.1 knows neither flag; both only save work.
-    parameters = (struct io_uring_params){0};
+    // Linux before 6.1 knows neither of the last two flags; both only save work.
+    parameters = (struct io_uring_params){.flags = IORING_SETUP_CQSIZE, .cq_entries = COMPLETION_ENTRIES};
     result = io_uring_queue_init_params(SUBMISSION_ENTRIES, &ring->uring, &parameters);
   }
   if (result < 0) {
@@ -84,7 +87,6 @@ void agentd_ring_close(agentd_ring *ring) {
   agentd_ring_settle(ring);
   io_uring_queue_exit(&ring->uring);
   free(ring->vacated);
-  free(ring->emptied);
   free(ring->backlog);
   free(ring);
 }
@@ -196,8 +198,7 @@ static bool make_table(agentd_ring *ring) {
   if (!can_reopen || getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
   int slots = limit.rlim_cur < STOWED_LIMIT ? (int)limit.rlim_cur : STOWED_LIMIT;
   ring->vacated = malloc((size_t)slots * sizeof *ring->vacated);
-  ring->emptied = malloc((size_t)slots * sizeof *ring->emptied);
-  if (!ring->vacated || !ring->emptied || io_uring_register_files_sparse(&ring->uring, (unsigned)slots) < 0) return false;
+  if (!ring->vacated || io_uring_register_files_sparse(&ring->uring, (unsigned)slots) < 0) return false;
   ring->slots = slots;
   return true;
 }
@@ -261,21 +262,28 @@ int agentd_ring_reopen(agentd_ring *ring, int slot) {
   return -EAGAIN;
 }
 
+// Has the kernel take all that waits to be submitted.
+static bool hand_over(agentd_ring *ring) {
+  for (int attempts = 0; attempts < 1000 && io_uring_sq_ready(&ring->uring); attempts++) {
+    int result = make_room(ring);
+    if (result < 0 && result != -EBUSY && result != -EAGAIN && result != -EINTR) return false;
+  }
+  return !io_uring_sq_ready(&ring->uring);
+}
+
 void agentd_ring_discard(agentd_ring *ring, int slot) {
   ring->vacated[ring->vacancies++] = slot;
   // The next file that is stowed takes the place of this one by the same call. What none has come for goes together.
   if (++ring->occupied < OCCUPIED_LIMIT) return;
-  const int *slots = ring->vacated + ring->vacancies - ring->occupied;
-  int first = slots[0], last = slots[0];
-  for (int i = 1; i < ring->occupied; i++) {
-    if (slots[i] < first) first = slots[i];
-    if (slots[i] > last) last = slots[i];
+  for (; ring->occupied > 0; ring->occupied--) {
+    struct io_uring_sqe *entry;
+    // What is left stays until others take its place.
+    if (next_entry(ring, &entry) < 0) break;
+    io_uring_prep_close_direct(entry, (unsigned)ring->vacated[ring->vacancies - ring->occupied]);
+    make_quiet(ring, entry);
   }
-  for (int i = 0; i <= last - first; i++) ring->emptied[i] = IORING_REGISTER_FILES_SKIP;
-  for (int i = 0; i < ring->occupied; i++) ring->emptied[slots[i] - first] = -1;
-  // Where the kernel has no memory for it, the files stay until others take their places.
-  io_uring_register_files_update(&ring->uring, (unsigned)first, ring->emptied, (unsigned)(last - first + 1));
-  ring->occupied = 0;
+  // At once, because what is stowed next may get one of these slots. Where that cannot be, nothing is stowed any more.
+  if (!hand_over(ring)) ring->cannot_stow = true;
 }
 
 // Turns a completion into an event; returns how many were written, or an error that the loop cannot go on with.
