@@ -26,6 +26,7 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private var runningJobs: [UnownedJob] = []
   private var yielded: [CheckedContinuation<Void, Never>] = []
   private var deferred: [@Loop () -> Void] = []
+  private var runningDeferred: [@Loop () -> Void] = []
   private var backend: (any Backend)?
   private var registrations: [Registration] = []
   private var freeSlots: [Int] = []
@@ -192,9 +193,9 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private func runDeferred() {
     // What they defer in their turn would else wait for the next event.
     while !deferred.isEmpty {
-      let bodies = deferred
-      deferred.removeAll(keepingCapacity: true)
-      Loop.assumeIsolated { for body in bodies { body() } }
+      swap(&deferred, &runningDeferred)
+      Loop.assumeIsolated { for body in runningDeferred { body() } }
+      runningDeferred.removeAll(keepingCapacity: true)
     }
   }
 
@@ -254,7 +255,6 @@ final class LoopExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
         try backend?.add(registration.place, registration.interest, token: event.token)
       }
     }
-    let held = watch.takeUnretainedValue()
-    Loop.assumeIsolated { held.deliver(Interest(rawValue: event.ready)) }
+    Watch.delivery(watch.takeUnretainedValue(), Interest(rawValue: event.ready))
   }
 }

@@ -15,6 +15,10 @@ public final class Process {
   /// whoever inherits it from a dead parent may take its time.
   public static let reapPatience: Duration = .seconds(5)
 
+  /// Whether this kernel was seen to tell how a process ended. It then tells when the process was reaped, and not before, so
+  /// that asking earlier is for nothing; and of one that is stowed each answer takes three calls.
+  private static var kernelTells = false
+
   private let reapPatience: Duration
   private var needsStatus: Bool
   private var watch: Watch?
@@ -45,7 +49,8 @@ public final class Process {
     if let parent, Self.parent(of: pid, heldBy: raw) != parent {
       throw SystemError("pidfd_open", .noSuchProcess)
     }
-    let onReady: @Loop (Interest) -> Void = { [weak self] in self?.examine(hungUp: $0.contains(.hangup)) }
+    // The watch is closed before this goes. (A weak reference would make each later one to it slower.)
+    let onReady: @Loop (Interest) -> Void = { [unowned self] in examine(hungUp: $0.contains(.hangup)) }
     if isStowed, let file = StowedFile(raw) {
       stowed = file
       watch = try Watch(file, .read, onReady)
@@ -116,7 +121,10 @@ public final class Process {
   private func examineStatus() -> Int32? {
     var waitStatus: Int32 = 0
     let result = ask { agentd_pidfd_exit($0, &waitStatus) }
-    if result == 1 { status = ExitStatus(waitStatus: waitStatus) }
+    if result == 1 {
+      status = ExitStatus(waitStatus: waitStatus)
+      Self.kernelTells = true
+    }
     return result
   }
 
@@ -159,15 +167,15 @@ public final class Process {
   private func examine(hungUp: Bool) {
     guard !ended.isOpen else { return }
     isEnding = true
-    // 0, too, where there is no descriptor to ask by: it may be there when its parent has reaped the process.
-    switch stowed == nil || needsStatus ? examineStatus() ?? 0 : nil {
-    case 0? where needsStatus && !hungUp:
-      // A zombie: the kernel tells how it ended once its parent has reaped it.
-      if reapTimer == nil { reapTimer = Timer(after: reapPatience) { [weak self] in self?.giveUp() } }
-      return
-    default: break  // the status is known, is not asked for, or this kernel cannot say
+    guard needsStatus, !hungUp else {
+      if stowed == nil || needsStatus { examineStatus() }
+      return finish()
     }
-    finish()
+    // A zombie, whose status is known once its parent has reaped it; unless it was by now, or this kernel cannot say. 0 where
+    // there is no descriptor to ask by: there may be one then.
+    let answer = Self.kernelTells ? 0 : examineStatus() ?? 0
+    guard answer == 0 else { return finish() }
+    if reapTimer == nil { reapTimer = Timer(after: reapPatience) { [unowned self] in giveUp() } }
   }
 
   /// Looks once more: where the loop was held up, the timer may come before what tells that the process was reaped.

@@ -32,6 +32,7 @@ public final class Stream {
   private typealias Waiter = CheckedContinuation<StreamError?, Never>
 
   private var fd: Descriptor?
+  private let interest: Interest
   private var watch: Watch?
   private var readable = true
   private var writable = true
@@ -42,9 +43,22 @@ public final class Stream {
   /// Takes over a non-blocking descriptor.
   public init(_ descriptor: consuming Descriptor, _ interest: Interest = [.read, .write]) throws(SystemError)
   {
-    let raw = descriptor.raw
     fd = consume descriptor
-    watch = try Watch(raw, interest) { [weak self] in self?.deliver($0) }
+    self.interest = interest
+    try beginWatching()
+  }
+
+  /// Takes over the writing end of a pipe that is expected to take at once what is written: it is watched only where it does
+  /// not.
+  public init(writingTo pipe: consuming Descriptor) {
+    fd = consume pipe
+    interest = .write
+  }
+
+  private func beginWatching() throws(SystemError) {
+    guard watch == nil, let raw = fd?.raw else { return }
+    // The watch is closed before this goes.
+    watch = try Watch(raw, interest) { [unowned self] in deliver($0) }
   }
 
   /// The next bytes, at least one; nil when the other side has ended its stream.
@@ -138,6 +152,11 @@ public final class Stream {
     _ isReady: ReferenceWritableKeyPath<Stream, Bool>, _ waiter: ReferenceWritableKeyPath<Stream, Waiter?>,
     _ patience: Duration?
   ) async throws(StreamError) {
+    do throws(SystemError) {
+      try beginWatching()
+    } catch {
+      throw .failed("\(error)")
+    }
     // The edge may have come between the call that found nothing and this line.
     guard !self[keyPath: isReady] else { return }
     precondition(self[keyPath: waiter] == nil, "one task reads a stream and one writes it")

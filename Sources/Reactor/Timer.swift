@@ -64,12 +64,14 @@ final class TimerHeap {
     fd = nil
   }
 
-  /// Tells the kernel the earliest moment, when it has become earlier or when the armed one has gone.
+  /// Tells the kernel the earliest moment, when it has become earlier or when there is none any more.
   ///
-  /// An armed moment whose timer was cancelled is disarmed too: an idle daemon is not woken for nothing.
+  /// One that has become later is told when the armed one has come: most timers are deadlines, which are cancelled, and a crowd
+  /// of them would cost a call each. So an idle daemon is woken for nothing once.
   func arm() {
     let earliest = heap.first?.due
     guard earliest != armed, let raw = fd?.raw else { return }
+    if let earliest, let armed, earliest > armed { return }
     // 0 disarms, so a moment at the clock's very start is moved by a nanosecond.
     let result = agentd_timerfd_set(raw, earliest.map { max($0.nanoseconds, 1) } ?? 0)
     precondition(result >= 0, "the kernel refused a timer")

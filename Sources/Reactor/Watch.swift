@@ -50,7 +50,16 @@ public final class Watch {
     if let token { Loop.executor.rearm(token) }
   }
 
-  func deliver(_ ready: Interest) { handler?(ready) }
+  private func deliver(_ ready: Interest) { handler?(ready) }
+
+  /// Delivers an event, for the executor, which is on the loop without the compiler knowing. Made once: what is made for
+  /// each event takes as long as its delivery.
+  nonisolated static let delivery: @Sendable (Watch, Interest) -> Void = {
+    typealias Plain = @Sendable (Watch, Interest) -> Void
+    let isolated: @Loop @Sendable (Watch, Interest) -> Void = { $0.deliver($1) }
+    // The change of type that `Loop.assumeIsolated` makes.
+    return unsafeBitCast(isolated, to: Plain.self)
+  }()
 
   isolated deinit {
     precondition(token == nil, "a watch is closed by its owner before it is let go")
