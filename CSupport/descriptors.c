@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -82,11 +83,7 @@ int agentd_inotify_add(int inotify, const char *path) {
 
 int agentd_inotify_remove(int inotify, int watch) { return or_errno(inotify_rm_watch(inotify, watch)); }
 
-int agentd_inotify_read(int inotify, int *watches, unsigned capacity, bool *more) {
-  // Each event takes at least its header, so a buffer of `capacity` headers can never hold more than fit.
-  char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-  size_t size = capacity * sizeof(struct inotify_event);
-  if (size > sizeof buffer) size = sizeof buffer;
+int agentd_inotify_read(int inotify, void *buffer, unsigned size, bool *more) {
   ssize_t count;
   do {
     count = read(inotify, buffer, size);
@@ -94,23 +91,28 @@ int agentd_inotify_read(int inotify, int *watches, unsigned capacity, bool *more
   if (count < 0) return -errno;
   // The kernel stops at the first event for which there is no room, the longest of which has a name of a file.
   *more = (size_t)count + sizeof(struct inotify_event) + NAME_MAX + 1 > size;
-  int written = 0;
-  for (ssize_t at = 0; at < count;) {
-    const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
-    if (!(event->mask & IN_IGNORED)) watches[written++] = event->mask & IN_Q_OVERFLOW ? -1 : event->wd;
-    at += (ssize_t)(sizeof *event + event->len);
-  }
-  return written;
+  return (int)count;
+}
+
+unsigned agentd_inotify_event(const void *read, struct agentd_file_event *event) {
+  const struct inotify_event *next = read;
+  event->watch = next->mask & IN_Q_OVERFLOW ? -1 : next->wd;
+  event->is_over = next->mask & IN_IGNORED;
+  event->name = next->len > 0 ? next->name : NULL;
+  return (unsigned)sizeof *next + next->len;
 }
 
 int agentd_capture_pipe(int ends[2]) {
-  if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
-  // O_NONBLOCK belongs to the open file, and each end of a pipe is one of its own: the child's end stays blocking.
-  if (fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0) return 0;
-  int result = -errno;
-  close(ends[0]);
-  close(ends[1]);
-  return result;
+  return or_errno(pipe2(ends, O_CLOEXEC));
+}
+
+// O_NONBLOCK belongs to the open file, and each end of a pipe is one of its own: the child's end stays blocking.
+int agentd_capture_without_blocking(int end) { return or_errno(fcntl(end, F_SETFL, O_NONBLOCK)); }
+
+ssize_t agentd_write_nowait(int fd, const void *bytes, size_t count) {
+  struct iovec piece = {.iov_base = (void *)bytes, .iov_len = count};
+  ssize_t written = pwritev2(fd, &piece, 1, -1, RWF_NOWAIT);
+  return written < 0 ? -errno : written;
 }
 
 int agentd_pipe_reserve(int pipe, unsigned bytes) {

@@ -124,14 +124,32 @@ int agentd_signalfd(const int *signals, unsigned count);
 // Returns the signal number that was waiting, -EAGAIN when none was.
 int agentd_signalfd_read(int fd);
 int agentd_inotify(void);
-// Watches a file for being written to. (That it is closed is no news: the write has told what it brought.)
+// Watches a file, or the files that are in a directory, for being written to. (That one is closed is no news: the write has
+// told what it brought.)
 int agentd_inotify_add(int inotify, const char *path);
 int agentd_inotify_remove(int inotify, int watch);
-// Reads pending events; returns how many watch numbers were written to `watches`, -EAGAIN when none wait.
-// A lost event (queue overflow) is reported as watch -1. *more says whether the queue may not be empty now.
-int agentd_inotify_read(int inotify, int *watches, unsigned capacity, bool *more);
-// A pipe for a child's output: ends[0], ours, is non-blocking; ends[1], the child's, is not.
+// What was written to. Events were lost where `watch` is -1.
+struct agentd_file_event {
+  int watch;
+  // The watch has ended, because it was removed or what it watched is gone.
+  bool is_over;
+  // In a directory that is watched; NULL for a file that is watched itself. A part of what was read.
+  const char *name;
+};
+// The least that is to be read at a time.
+enum { AGENTD_INOTIFY_BUFFER = 4096 };
+// Reads pending events into `buffer`, which is aligned for a pointer; returns how many bytes, -EAGAIN when none wait. *more
+// says whether the queue may not be empty now.
+int agentd_inotify_read(int inotify, void *buffer, unsigned size, bool *more);
+// Takes the event at the beginning of what was read, and returns how many bytes of it that is.
+unsigned agentd_inotify_event(const void *read, struct agentd_file_event *event);
+// A pipe for a child's output: ends[0], ours, and ends[1], the child's. Both block.
 int agentd_capture_pipe(int ends[2]);
+// From now on reading from our end does not block.
+int agentd_capture_without_blocking(int end);
+// Writes at the end of a file, a pipe or a socket what it takes without waiting, whatever its O_NONBLOCK says: -EAGAIN for
+// nothing, -EOPNOTSUPP where that cannot be asked for.
+ssize_t agentd_write_nowait(int fd, const void *bytes, size_t count);
 // Makes a pipe hold at least so many bytes; never makes it smaller.
 int agentd_pipe_reserve(int pipe, unsigned bytes);
 // How many bytes in a pipe, of which either end is given, wait to be read.

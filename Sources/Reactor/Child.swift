@@ -68,9 +68,16 @@ public struct CommandResult: Sendable {
 /// A running child of this process. Ends up reaped and with every descriptor closed, whatever happens.
 @Loop
 public final class Child {
+  /// From when on what it writes to stderr is read as it comes. Most children are gone by then and have written little, which
+  /// the pipe has kept: to be told of its end would be one more time that the loop is woken. What is more than the pipe
+  /// holds waits for this.
+  private static let quietTime: Duration = .milliseconds(250)
+
   private let pid: Int32
   private var pidfd: Descriptor?
   private var exitWatch: Watch?
+  private let expiry: Instant
+  /// Until its errors are watched, and then until its deadline.
   private var deadline: Timer?
   private let output: Capture?
   private let errorOutput: Capture
@@ -90,11 +97,13 @@ public final class Child {
     let output = command.hasOutput ? try Capture(.beginning, limit: command.captureLimit) : nil
     let errorOutput: Capture
     do throws(SystemError) {
+      try output?.begin()
       errorOutput = try Capture(.end, limit: command.captureLimit)
     } catch {
       output?.close()
       throw error
     }
+    expiry = Loop.now + command.deadline
     self.output = output
     self.errorOutput = errorOutput
     killPatience = command.killPatience
@@ -127,13 +136,27 @@ public final class Child {
       errorOutput.close()
       throw error
     }
-    deadline = Timer(after: command.deadline) { self.expire() }
+    awaitExpiry()
+  }
+
+  private func awaitExpiry() {
+    deadline = Timer(at: min(expiry, Loop.now + Self.quietTime)) {
+      guard Loop.now < self.expiry else { return self.expire() }
+      do throws(SystemError) {
+        try self.errorOutput.begin()
+        self.deadline = Timer(at: self.expiry) { self.expire() }
+      } catch {
+        // The kernel has no room for one more watch. What is in the pipe is taken now and then.
+        self.errorOutput.takeUnread()
+        self.awaitExpiry()
+      }
+    }
   }
 
   private static func spawn(
     _ command: Command, output: Capture?, errorOutput: Capture, pid: inout Int32
   ) throws(SystemError) -> Descriptor {
-    let words = CStrings([command.executable] + command.arguments)
+    let words = CStrings(command.executable, command.arguments)
     let variables = command.environment.variables
     var pidfd: Int32 = -1
     let result = withExtendedLifetime((words, variables)) {
@@ -142,7 +165,7 @@ public final class Child {
         descriptors[1] = output?.childEnd ?? -1
         descriptors[2] = errorOutput.childEnd
         return agentd_spawn(
-          command.executable, words.pointers, variables.pointers, descriptors.baseAddress, &pid, &pidfd)
+          words.pointers[0], words.pointers, variables.pointers, descriptors.baseAddress, &pid, &pidfd)
       }
     }
     try SystemError.check("start \(command.executable)", result)
@@ -215,7 +238,7 @@ public struct ChildEnvironment: Sendable {
   fileprivate let variables: CStrings
 
   /// - Parameter variables: as NAME=value.
-  public init(_ variables: [String]) { self.variables = CStrings(variables) }
+  public init(_ variables: [String]) { self.variables = CStrings(nil, variables) }
 }
 
 /// Strings as a C program has them: all of them in one piece of memory, and a list of where each begins that ends with nil.
@@ -224,22 +247,26 @@ private final class CStrings: @unchecked Sendable {
   let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
   private let bytes: UnsafeMutablePointer<CChar>
 
-  init(_ strings: [String]) {
-    pointers = .allocate(capacity: strings.count + 1)
-    bytes = .allocate(capacity: strings.reduce(0) { $0 + $1.utf8.count + 1 })
-    var next = bytes
-    for index in strings.indices {
-      pointers[index] = next
-      // The words of a launch are kilobytes: copied as a whole, not byte by byte.
-      var string = strings[index]
-      next += string.withUTF8 { text in
-        if let start = text.baseAddress { memcpy(next, start, text.count) }
-        return text.count
-      }
-      next.pointee = 0
-      next += 1
+  /// - Parameters:
+  ///   - first: what comes before all others; nil for nothing.
+  ///   - others: the others.
+  init(_ first: String?, _ others: [String]) {
+    let count = others.count + (first == nil ? 0 : 1)
+    pointers = .allocate(capacity: count + 1)
+    bytes = .allocate(
+      capacity: others.reduce(first.map { $0.utf8.count + 1 } ?? 0) { $0 + $1.utf8.count + 1 })
+    var (next, place) = (bytes, pointers)
+    func append(_ string: String) {
+      place.pointee = next
+      place += 1
+      // The words of a launch are kilobytes: copied as a whole, not byte by byte. The last of the bytes is their end.
+      let length = string.utf8.count
+      string.withCString { _ = memcpy(next, $0, length + 1) }
+      next += length + 1
     }
-    pointers[strings.count] = nil
+    if let first { append(first) }
+    for string in others { append(string) }
+    place.pointee = nil
   }
 
   deinit {
@@ -248,10 +275,13 @@ private final class CStrings: @unchecked Sendable {
   }
 }
 
-/// One of a child's output streams: read as it comes, kept up to a limit.
+/// One of a child's output streams: read as it comes once that has begun, and at the end. Kept up to a limit.
 @Loop
 private final class Capture {
   enum Part { case beginning, end }
+
+  /// Reads at a time: a process that writes without end would else keep the loop.
+  private static let readLimit = 64
 
   private let part: Part
   private let limit: Int
@@ -273,8 +303,14 @@ private final class Capture {
     try SystemError.check("pipe2", result)
     fd = Descriptor(owning: ends.0)
     childDescriptor = Descriptor(owning: ends.1)
-    // Its end is the last that is told of it.
-    watch = try Watch(ends.0, [.read, .once]) { [weak self] in self?.receive(hungUp: $0.contains(.hangup)) }
+  }
+
+  /// From now on what comes is read.
+  func begin() throws(SystemError) {
+    guard let raw = fd?.raw, watch == nil else { return }
+    try SystemError.check("fcntl", agentd_capture_without_blocking(raw))
+    // Its end is the last that is told of it. The watch is closed before this goes.
+    watch = try Watch(raw, [.read, .once]) { [unowned self] in receive(hungUp: $0.contains(.hangup)) }
   }
 
   var childEnd: Int32 {
@@ -288,9 +324,16 @@ private final class Capture {
 
   /// Takes what is there and ends the capture.
   func close() {
-    guard watch != nil else { return }
-    _ = take(toEnd: false)
+    if watch == nil { takeUnread() } else { _ = take(toEnd: false) }
     release()
+  }
+
+  /// Reads what is there. Most have said nothing, and of them nothing more is asked.
+  func takeUnread() {
+    guard let raw = fd?.raw, agentd_pipe_unread(raw) > 0, agentd_capture_without_blocking(raw) >= 0 else {
+      return
+    }
+    _ = take(toEnd: false)
   }
 
   isolated deinit { close() }
@@ -329,8 +372,8 @@ private final class Capture {
   private func take(toEnd: Bool) -> Remainder {
     guard let raw = fd?.raw else { return .ended }
     let buffer = Loop.readBuffer
-    // Bounded, because a process that writes without end would keep the loop here. The rest takes its turn.
-    for _ in 0..<64 {
+    // The rest takes its turn.
+    for _ in 0..<Self.readLimit {
       let count = Glibc.read(raw, buffer.baseAddress, buffer.count)
       guard count > 0 else { return count == 0 ? .ended : .empty }
       keep(buffer[..<count])

@@ -1,5 +1,6 @@
 // Writing to a descriptor that others share, stdout or stderr, without ever waiting in the write.
 
+internal import CSupport
 internal import Glibc
 internal import SystemPackage
 
@@ -22,6 +23,8 @@ public final class InheritedOutput {
   private var drained: [CheckedContinuation<Void, Never>] = []
   private var droppedBytes = 0
   private var isGathering = false
+  /// Whether a write of this file can be told not to wait, so that there is no need to ask first.
+  private var takesNowait = true
 
   /// - Parameters:
   ///   - fd: stays open for as long as this object is used, and is never closed by it.
@@ -98,10 +101,8 @@ public final class InheritedOutput {
   public func flush() {
     guard !buffer.isEmpty else { return }
     var offset = 0
-    while offset < buffer.count, failure == nil, isWritable() {
-      let count = buffer[offset...].withUnsafeBytes {
-        Glibc.write(fd, $0.baseAddress, min($0.count, Self.chunk))
-      }
+    while offset < buffer.count, failure == nil {
+      guard let count = writePiece(from: offset) else { break }
       if count >= 0 {
         offset += count
       } else if errno == EAGAIN {
@@ -118,6 +119,20 @@ public final class InheritedOutput {
     } else if watch == nil {
       // The registration itself tells of a state that changed since it was looked at.
       watch = try? Watch(fd, .write) { [weak self] _ in self?.flush() }
+    }
+  }
+
+  /// Writes a piece, as write(2) does; nil where that would have to wait.
+  private func writePiece(from offset: Int) -> Int? {
+    buffer[offset...].withUnsafeBytes { rest in
+      let count = min(rest.count, Self.chunk)
+      if takesNowait {
+        let written = agentd_write_nowait(fd, rest.baseAddress, count)
+        if written >= 0 { return written }
+        // A file may say so for want of memory or of a block on the disk, and a pipe that has room for less than all.
+        if written == -Int(EOPNOTSUPP) { takesNowait = false }
+      }
+      return isWritable() ? Glibc.write(fd, rest.baseAddress, count) : nil
     }
   }
 

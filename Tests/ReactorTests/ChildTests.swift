@@ -108,6 +108,19 @@ struct ChildTests {
     #expect(kill(pid, SIGKILL) == 0)
   }
 
+  @Test(
+    "what it has said before it ended is there, whether that is looked at while it lives or at its end",
+    arguments: ["", "sleep 0.5;"]) @Loop
+  func lastWords(pause: String) async throws {
+    // A grandchild keeps both ends open: reading would wait for it.
+    let words = "head -c 50000 /dev/zero >&2; \(pause) echo last >&2"
+    let result = try await shell("sleep 1000 & echo $!; \(words); exit 3").run()
+    #expect(result.status == .exited(3))
+    #expect(result.standardError == [UInt8](repeating: 0, count: 50_000) + Array("last\n".utf8))
+    let pid = try #require(Int32(String(decoding: result.standardOutput.dropLast(), as: UTF8.self)))
+    #expect(kill(pid, SIGKILL) == 0)
+  }
+
   @Test("it starts with three descriptors, stdin empty, no signal blocked or ignored, in its own group") @Loop
   func startsClean() async throws {
     let held = open("/dev/null", O_RDONLY)  // not close-on-exec, on purpose

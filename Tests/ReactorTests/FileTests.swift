@@ -80,6 +80,79 @@ struct FileWatcherTests {
     watcher.close()
   }
 
+  @Test("a directory tells of the writes to its files by their names, of those that come later too") @Loop
+  func directory() async throws {
+    defer { scratch.remove() }
+    #expect(mkdir("\(scratch.path)/below", 0o700) == 0)
+    let watcher = try FileWatcher()
+    defer { watcher.close() }
+    // More than the kernel's events fit into one read.
+    let names = Set((0..<200).map { "a file with a name of some length, of which there are many: \($0)" })
+    var told = Set<String>()
+    let all = Latch()
+    let number = try watcher.watchFiles(in: scratch.path) { name in
+      if let name { told.insert(name) }
+      if told == names { all.open() }
+    }
+    for name in names { try append("", to: "\(scratch.path)/\(name)") }
+    try append("x", to: "\(scratch.path)/below/file")
+    for _ in 0..<3 { await Loop.yield() }
+    #expect(told.isEmpty)
+    for name in names { try append("x", to: "\(scratch.path)/\(name)") }
+    await all.wait()
+    // One that goes is not told, and the watch of the others stays.
+    let (first, second) = ("\(scratch.path)/\(names.first ?? "")", "\(scratch.path)/new")
+    #expect(unlink(first) == 0)
+    let again = Latch()
+    told = []
+    try append("", to: second)
+    watcher.forget(number)
+    try append("x", to: second)
+    _ = try watcher.watchFiles(in: scratch.path) { name in
+      told.insert(name ?? "")
+      again.open()
+    }
+    try append("x", to: second)
+    await again.wait()
+    #expect(told == ["new"])
+  }
+
+  @Test("where the kernel has lost count, every handler is told, that of a directory without a name") @Loop
+  func overflow() async throws {
+    defer { scratch.remove() }
+    let watcher = try FileWatcher()
+    defer { watcher.close() }
+    let (one, other) = ("\(scratch.path)/one", "\(scratch.path)/other")
+    for path in [one, other] { try append("", to: path) }
+    let limit = try #require(
+      Int(try contents(of: "/proc/sys/fs/inotify/max_queued_events").filter(\.isNumber)))
+    var (files, directories) = (0, 0)
+    let (file, directory) = (Latch(), Latch())
+    _ = try watcher.watch(one) {
+      files += 1
+      file.open()
+    }
+    _ = try watcher.watchFiles(in: scratch.path) { name in
+      guard name == nil else { return }
+      directories += 1
+      directory.open()
+    }
+    // By turns, because the same event twice is one.
+    let writers = (open(one, O_WRONLY | O_CLOEXEC), open(other, O_WRONLY | O_CLOEXEC))
+    defer {
+      close(writers.0)
+      close(writers.1)
+    }
+    for _ in 0..<limit {
+      #expect(Glibc.write(writers.0, "x", 1) == 1)
+      #expect(Glibc.write(writers.1, "x", 1) == 1)
+    }
+    await file.wait()
+    await directory.wait()
+    #expect(files >= 1)
+    #expect(directories == 1)
+  }
+
   @Test("a handler may close the watcher, and a file may go while it is watched") @Loop
   func closesInHandler() async throws {
     defer { scratch.remove() }
