@@ -79,7 +79,7 @@ struct Directory: ~Copyable {
   /// `open(_:mode:)`.
   func make(_ name: String, mode: mode_t) throws(AuditError) -> Bool {
     do {
-      try call("mkdir", path(of: name)) { Int(mkdirat(descriptor.raw, name, mode)) }
+      try call("mkdir", path(of: name)) { name.withCString { Int(mkdirat(descriptor.raw, $0, mode)) } }
       return true
     } catch .system(_, _, EEXIST) {
       return false
@@ -88,12 +88,14 @@ struct Directory: ~Copyable {
 
   /// Makes an empty file. The umask has its say.
   func makeFile(_ name: String, mode: mode_t) throws(AuditError) {
-    try call("mknod", path(of: name)) { Int(mknodat(descriptor.raw, name, S_IFREG | mode, 0)) }
+    try call("mknod", path(of: name)) {
+      name.withCString { Int(mknodat(descriptor.raw, $0, S_IFREG | mode, 0)) }
+    }
   }
 
   /// Sets the mode of an entry, never through a symlink.
   func setMode(_ mode: mode_t, of name: String) throws(AuditError) {
-    guard agentd_entry_set_mode_of(descriptor.raw, name, mode) < 0 else { return }
+    guard name.withCString({ agentd_entry_set_mode_of(descriptor.raw, $0, mode) }) < 0 else { return }
     // Before Linux 6.6, or for the reason why not.
     let path = path(of: name)
     let held = try hold(name, in: descriptor.raw, path: path)
@@ -112,13 +114,12 @@ struct Directory: ~Copyable {
   func create(
     _ name: String, mode: mode_t, content: [UInt8], isSynchronized: Bool
   ) throws(AuditError) -> Descriptor {
-    let path = path(of: name)
     let flags = O_WRONLY | O_CREAT | O_EXCL
-    let file = try openDescriptor(name, in: descriptor.raw, flags, mode: 0, path: path)
+    let file = try openDescriptor(name, in: descriptor.raw, flags, mode: 0, path: path(of: name))
     do {
-      try writeAll(content, to: file.raw, path: path)
-      try call("chmod", path) { Int(fchmod(file.raw, mode)) }
-      if isSynchronized { try call("fsync", path) { Int(fsync(file.raw)) } }
+      try writeAll(content, to: file.raw, path: path(of: name))
+      try call("chmod", path(of: name)) { Int(fchmod(file.raw, mode)) }
+      if isSynchronized { try call("fsync", path(of: name)) { Int(fsync(file.raw)) } }
     } catch {
       try? remove(name)
       throw error
@@ -129,7 +130,7 @@ struct Directory: ~Copyable {
   /// Removes a file, or an empty directory; one that is not there is removed already.
   func remove(_ name: String, flags: Int32 = 0) throws(AuditError) {
     do {
-      try call("unlink", path(of: name)) { Int(unlinkat(descriptor.raw, name, flags)) }
+      try call("unlink", path(of: name)) { name.withCString { Int(unlinkat(descriptor.raw, $0, flags)) } }
     } catch .system(_, _, ENOENT) {
       return
     }
@@ -137,7 +138,9 @@ struct Directory: ~Copyable {
 
   func rename(_ name: String, to newName: String) throws(AuditError) {
     try call("rename", path(of: newName)) {
-      Int(renameat(descriptor.raw, name, descriptor.raw, newName))
+      name.withCString { name in
+        newName.withCString { Int(renameat(descriptor.raw, name, descriptor.raw, $0)) }
+      }
     }
   }
 
@@ -148,11 +151,18 @@ struct Directory: ~Copyable {
 }
 
 /// Writes all bytes, however often the kernel takes only some of them.
-func writeAll(_ bytes: [UInt8], to descriptor: Int32, path: String) throws(AuditError) {
+///
+/// - Parameter place: where in the file they begin; nil for where the descriptor is in it, or for its end.
+func writeAll(
+  _ bytes: [UInt8], to descriptor: Int32, at place: off_t? = nil, path: @autoclosure () -> String
+) throws(AuditError) {
   var written = 0
   while written < bytes.count {
-    written += try call("write", path) {
-      bytes[written...].withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    written += try call("write", path()) {
+      bytes[written...].withUnsafeBytes { rest in
+        guard let place else { return write(descriptor, rest.baseAddress, rest.count) }
+        return pwrite(descriptor, rest.baseAddress, rest.count, place + off_t(written))
+      }
     }
   }
 }

@@ -2,24 +2,35 @@
 
 public import Time
 
-extension Metadata {
+extension Metadata.Course {
   /// Ends the phase that lasts, if one does, and begins another. A name may come again.
   public mutating func beginPhase(_ name: String, at moment: Timestamp) {
     endPhase(at: moment)
-    course.phases.append(Phase(name: name, startTimestamp: moment))
+    phases.append(Metadata.Phase(name: name, startTimestamp: moment))
   }
 
   /// Ends the phase that lasts, if one does; not before its beginning, whatever was done to the clock.
   public mutating func endPhase(at moment: Timestamp) {
-    guard let last = course.phases.indices.last, course.phases[last].endTimestamp == nil else { return }
-    course.phases[last].endTimestamp = max(moment, course.phases[last].startTimestamp)
+    guard let last = phases.indices.last, phases[last].endTimestamp == nil else { return }
+    phases[last].endTimestamp = max(moment, phases[last].startTimestamp)
   }
+}
+
+extension Metadata {
+  /// As for its `course`.
+  public mutating func beginPhase(_ name: String, at moment: Timestamp) {
+    course.beginPhase(name, at: moment)
+  }
+
+  /// As for its `course`.
+  public mutating func endPhase(at moment: Timestamp) { course.endPhase(at: moment) }
 
   /// How long the session spent in each phase, those of one name together, in the order in which they first came.
   ///
   /// - Parameter now: the end of a phase that still lasts; without it, such a phase is not counted.
   public func phaseTimes(until now: Timestamp? = nil) -> [(name: String, time: Duration)] {
     var times: [(name: String, time: Duration)] = []
+    times.reserveCapacity(course.phases.count)
     for phase in course.phases {
       guard let end = phase.endTimestamp ?? now else { continue }
       let time = max(.zero, end - phase.startTimestamp)

@@ -33,21 +33,16 @@ public struct Record: Sendable, Hashable {
 
   /// A path without slashes that mean nothing. Most have none, and are not taken apart to find that out.
   static func normalized(_ path: String) -> String {
-    let slash = UInt8(ascii: "/")
-    var last: UInt8 = 0
-    for byte in path.utf8 {
-      if byte == slash, last == slash { return FilePath(path).string }
-      last = byte
-    }
-    return last == slash ? FilePath(path).string : path
+    let isPlain = path.utf8.last != UInt8(ascii: "/") && path.withCString { strstr($0, "//") == nil }
+    return isPlain ? path : FilePath(path).string
   }
 
   /// The directory that the session writes to.
-  public var runaPath: String { return "\(path)/runa" }
+  public var runaPath: String { return path + "/runa" }
   /// The file that podman logs to.
-  public var consoleLogPath: String { return "\(path)/agentd/\(Record.consoleLogName)" }
+  public var consoleLogPath: String { return path + "/agentd/" + Record.consoleLogName }
   /// The file that says what the session was and how it ended.
-  public var metadataPath: String { return "\(path)/agentd/\(Record.metadataName)" }
+  public var metadataPath: String { return path + "/agentd/" + Record.metadataName }
 
   static let consoleLogName = "console.log"
   static let metadataName = "session.json"
@@ -252,7 +247,7 @@ extension Record {
 
   /// Opens `agentd/`; a symlink in its place is refused.
   func openAgentd() throws(AuditError) -> Directory {
-    let path = "\(path)/agentd"
+    let path = path + "/agentd"
     return Directory(descriptor: try openDescriptor(path, O_RDONLY | O_DIRECTORY, path: path), path: path)
   }
 
@@ -270,7 +265,7 @@ extension Record {
     _ metadata: Metadata, staged: Sealing.Staged? = nil
   ) throws(AuditError) -> Replaced? {
     let content = metadata.json()
-    if let staged, staged.length == content.count, let replaced = try? publishStaged(content) {
+    if let staged, staged.length == content.count, let replaced = try? publish(content, by: staged) {
       return replaced
     }
     let agentd = try openAgentd()
@@ -291,14 +286,24 @@ extension Record {
 
   /// Makes the staged file session.json. Not yet under that name it gets its last content, which differs in moments only: so
   /// what a power failure leaves of the two is whole and has the outcome.
-  private func publishStaged(_ content: [UInt8]) throws(AuditError) -> Replaced {
-    let replaced = Replaced(try openDescriptor(metadataPath, O_RDONLY, path: metadataPath))
-    let path = "\(path)/agentd/\(Record.temporaryMetadataName)"
-    let file = try openDescriptor(path, O_WRONLY, path: path)
-    try writeAll(content, to: file.raw, path: path)
-    try call("chmod", path) { Int(fchmod(file.raw, Sealing.fileMode)) }
-    try call("rename", metadataPath) { Int(rename(path, metadataPath)) }
-    return replaced
+  private func publish(_ content: [UInt8], by staged: Sealing.Staged) throws(AuditError) -> Replaced {
+    var held = staged.takeParts()
+    if held == nil { held = try openStaged() }
+    guard let parts = held.take() else { preconditionFailure("what is not held was opened") }
+    let (agentd, file, name) = (parts.agentd.descriptor.raw, parts.file.raw, Record.temporaryMetadataName)
+    let replaced = try hold(Record.metadataName, in: agentd, path: metadataPath)
+    // It is as long as what was staged: that is written over.
+    try writeAll(content, to: file, at: 0, path: parts.agentd.path(of: name))
+    try call("chmod", parts.agentd.path(of: name)) { Int(fchmod(file, Sealing.fileMode)) }
+    try parts.agentd.rename(name, to: Record.metadataName)
+    return Replaced(replaced)
+  }
+
+  private func openStaged() throws(AuditError) -> Sealing.Staged.Parts {
+    let agentd = try openAgentd()
+    let name = Record.temporaryMetadataName
+    let file = try openDescriptor(name, in: agentd.descriptor.raw, O_WRONLY, path: agentd.path(of: name))
+    return Sealing.Staged.Parts(agentd: agentd, file: file)
   }
 
   /// Adds a line of agentd's own to what the session printed, in podman's k8s-file format. The sentence is kept

@@ -2,6 +2,7 @@
 // between.
 
 internal import Glibc
+internal import Reactor
 internal import Synchronization
 
 /// The sealing of one record. All that could write into it must have ended.
@@ -32,10 +33,41 @@ public final class Sealing: Sendable {
   /// The mode of everything else that is sealed.
   static let fileMode: mode_t = 0o444
 
-  /// A last session.json that is on the disk, under the name that it has until it is published.
-  public struct Staged: Sendable, Equatable {
+  /// A last session.json that is on the disk, under the name that it has until it is published. It is held open until then,
+  /// with the directory that it is in, or until it is let go.
+  public final class Staged: Sendable {
+    /// How many are held open at a time: two descriptors each. Any other is opened again when it is published.
+    static let heldLimit = 64
+    private static let held = Atomic<Int>(0)
+
+    /// What it is published by.
+    struct Parts: ~Copyable {
+      let agentd: Directory
+      let file: Descriptor
+    }
+
     /// Its size in bytes.
     let length: Int
+    private let parts: Mutex<Parts?>
+
+    init(_ parts: consuming Parts, length: Int) {
+      self.length = length
+      if Self.held.add(1, ordering: .relaxed).newValue <= Self.heldLimit {
+        self.parts = Mutex(consume parts)
+      } else {
+        Self.held.subtract(1, ordering: .relaxed)
+        self.parts = Mutex(nil)
+      }
+    }
+
+    /// Hands over what it is published by, once; nil where it is not held open.
+    func takeParts() -> Parts? {
+      let taken = parts.withLock { $0.take() }
+      if taken != nil { Self.held.subtract(1, ordering: .relaxed) }
+      return taken
+    }
+
+    deinit { _ = takeParts() }
   }
 
   private enum State {

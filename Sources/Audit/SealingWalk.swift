@@ -23,8 +23,9 @@ final class SealingWalk {
   private let record: Record
   private let user: uid_t
   private var modes = HeldModes()
-  /// `agentd/`, in which nobody but this user and root makes a name; nor does anybody else in the directory above.
-  private let agentd: Directory
+  /// `agentd/`, in which nobody but this user and root makes a name; nor does anybody else in the directory above. Handed on
+  /// with what is staged, at the end.
+  private var agentd: Directory?
   /// The record's own directory.
   private let root: Entry
   private var pass = Pass.start
@@ -38,6 +39,7 @@ final class SealingWalk {
   private let metadata: Metadata?
   /// The staged file, until it is on the disk.
   private var stagedFile: Descriptor?
+  private var stagedLength = 0
   /// What was staged; told when the walk has come to its end.
   private(set) var staged: Sealing.Staged?
   /// A directory that is being read.
@@ -54,6 +56,7 @@ final class SealingWalk {
     self.record = record
     self.user = user
     self.metadata = metadata
+    let agentd: Directory
     do throws(AuditError) {
       agentd = try record.openAgentd()
     } catch .system(_, let path, let code) where user != 0 && (code == EACCES || code == EPERM) {
@@ -61,6 +64,14 @@ final class SealingWalk {
       throw .foreignOwner(record: record.path, path: path)
     }
     root = try Entry(describing: "..", in: agentd.descriptor.raw, path: record.path)
+    self.agentd = consume agentd
+  }
+
+  private var agentdDescriptor: Int32 {
+    guard let raw = agentd?.descriptor.raw else {
+      preconditionFailure("agentd/ is held until the walk has come to its end")
+    }
+    return raw
   }
 
   /// Handles at most so many entries and ends of directories; true when the record is sealed.
@@ -114,10 +125,10 @@ final class SealingWalk {
     case .start:
       pass = .survey
       let path = Self.consoleLog
-      let log = try openDescriptor(Record.consoleLogName, in: agentd.descriptor.raw, O_RDONLY, path: path)
+      let log = try openDescriptor(Record.consoleLogName, in: agentdDescriptor, O_RDONLY, path: path)
       let logEntry = try Entry(describing: "", in: log.raw, path: path)
       _ = try kind(of: logEntry, path)
-      let runa = try open("../runa", in: agentd.descriptor.raw, "runa")
+      let runa = try open("../runa", in: agentdDescriptor, "runa")
       let entry = try Entry(describing: "", in: runa.descriptor, path: "runa")
       _ = try kind(of: entry, "runa")
       levels.append(Level(stream: runa, isClosed: false))
@@ -168,22 +179,21 @@ final class SealingWalk {
     guard let content = metadata?.json() else { return }
     let name = Record.temporaryMetadataName
     let flags = O_WRONLY | O_CREAT | O_EXCL
-    guard let file = try? openDescriptor(name, in: agentd.descriptor.raw, flags, mode: 0o600, path: name)
+    guard let file = try? openDescriptor(name, in: agentdDescriptor, flags, mode: 0o600, path: name)
     else { return }
     do {
       try writeAll(content, to: file.raw, path: name)
       stagedFile = consume file
-      staged = Sealing.Staged(length: content.count)
+      stagedLength = content.count
     } catch {
-      try? agentd.remove(name)
+      try? agentd?.remove(name)
     }
   }
 
   /// Waits for the disk.
   private func settle() throws(AuditError) {
     // What is staged first. It changed last, so the journal that this commits has all the rest in it.
-    if let file = stagedFile?.raw, fsync(file) != 0 { staged = nil }
-    stagedFile = nil
+    if let file = stagedFile?.raw, fsync(file) != 0 { stagedFile = nil }
     // For what the session printed and for the log's mode, the last of the tree's to change.
     guard let log = log?.raw, let runa else { preconditionFailure("the log and runa/ were sealed before") }
     try call("fsync", Self.consoleLog) { Int(fsync(log)) }
@@ -191,7 +201,10 @@ final class SealingWalk {
     // left to write: hence the order.
     try call("fsync", "runa") { Int(fsync(runa.descriptor)) }
     // For the name of what is staged.
-    if staged != nil, (try? agentd.sync()) == nil { staged = nil }
+    guard let file = stagedFile.take(), let agentd = agentd.take(), (try? agentd.sync()) != nil else {
+      return
+    }
+    staged = Sealing.Staged(.init(agentd: agentd, file: file), length: stagedLength)
   }
 }
 

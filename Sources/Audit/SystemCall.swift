@@ -25,8 +25,22 @@ func openDescriptor(
   _ name: UnsafePointer<CChar>, in directory: Int32 = AT_FDCWD, _ flags: Int32, mode: mode_t = 0,
   following: Bool = false, path: @autoclosure () -> String
 ) throws(AuditError) -> Descriptor {
-  let flags = flags | O_CLOEXEC | O_NONBLOCK | (following ? 0 : O_NOFOLLOW)
+  let flags = openFlags(flags, following: following)
   return Descriptor(owning: Int32(try call("open", path()) { Int(openat(directory, name, flags, mode)) }))
+}
+
+/// The same for a name that is a string: lent out where it is, while a conversion would copy it.
+func openDescriptor(
+  _ name: String, in directory: Int32 = AT_FDCWD, _ flags: Int32, mode: mode_t = 0,
+  following: Bool = false, path: @autoclosure () -> String
+) throws(AuditError) -> Descriptor {
+  let flags = openFlags(flags, following: following)
+  let raw = try call("open", path()) { name.withCString { Int(openat(directory, $0, flags, mode)) } }
+  return Descriptor(owning: Int32(raw))
+}
+
+private func openFlags(_ flags: Int32, following: Bool) -> Int32 {
+  flags | O_CLOEXEC | O_NONBLOCK | (following ? 0 : O_NOFOLLOW)
 }
 
 /// What is known of an inode without opening it.

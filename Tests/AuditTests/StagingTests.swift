@@ -132,6 +132,33 @@ struct StagingTests {
     #expect(try names(in: "\(record.path)/agentd") == ["console.log", "session.json"])
   }
 
+  @Test("no more records are held open than the limit says, and each lets go what it held", .exitTest)
+  func heldLimit() async {
+    // A process of its own: the others of this one hold some, too.
+    await #expect(processExitsWith: .success) {
+      let scratch = try Scratch()
+      func hold() throws -> Sealing.Staged {
+        let directory = try Directory(path: scratch.path)
+        let file = try openDescriptor(scratch.path, O_RDONLY, path: scratch.path)
+        return Sealing.Staged(.init(agentd: directory, file: file), length: 1)
+      }
+      func take(_ staged: Sealing.Staged) -> Bool {
+        let parts = staged.takeParts()
+        return parts != nil
+      }
+      var held: [Sealing.Staged] = []
+      for _ in 0..<Sealing.Staged.heldLimit + 3 { held.append(try hold()) }
+      #expect(try scratch.openDescriptors() == 2 * Sealing.Staged.heldLimit)
+      for staged in held.suffix(3) { #expect(!take(staged)) }
+      #expect(take(held[0]))
+      #expect(!take(held[0]))
+      #expect(try scratch.openDescriptors() == 2 * Sealing.Staged.heldLimit - 2)
+      held = []
+      #expect(try scratch.openDescriptors() == 0)
+      #expect(take(try hold()))
+    }
+  }
+
   @Test("staging that fails leaves nothing, and is no failure of the sealing", .exitTest)
   func failure() async throws {
     // The limit is the whole process's.
