@@ -131,8 +131,13 @@ public final class Containers {
 
   /// Removes a container with its anonymous volumes, killing it when it still runs. A container that does not exist
   /// is removed already.
-  public func remove(_ name: ContainerName) async throws(EngineError) {
-    try await removals.remove(name)
+  ///
+  /// - Parameter onBegin: called once, when it is its turn: what is done then goes on beside podman, and together with what is
+  ///   done for all those that are removed with it.
+  public func remove(
+    _ name: ContainerName, onBegin: @escaping @Loop () -> Void = {}
+  ) async throws(EngineError) {
+    try await removals.remove(name, onBegin)
   }
 
   /// How a container ended, for kernels that do not tell. nil when podman knows no such container.

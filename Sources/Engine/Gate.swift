@@ -40,7 +40,7 @@ final class Gate {
 
   private let patience: Duration
   private var turns: Turns<Lane>
-  private var waiting: [Turns<Lane>.Ticket: CheckedContinuation<Permit?, Never>] = [:]
+  private var waiting: [Turns<Lane>.Ticket: UnsafeContinuation<Permit?, Never>] = [:]
   private var timers: [Turns<Lane>.Ticket: Timer] = [:]
 
   /// - Parameters:
@@ -55,7 +55,7 @@ final class Gate {
   func permit(in lane: Lane, unless withdrawal: Withdrawal? = nil) async -> Permit? {
     defer { withdrawal?.onRequest = nil }
     // Nothing before this: a task may have to wait for its turn on the loop to get here.
-    return await withCheckedContinuation { continuation in
+    return await withUnsafeContinuation { continuation in
       guard withdrawal?.isRequested != true else { return continuation.resume(returning: nil) }
       let ticket = turns.arrive(in: lane)
       waiting[ticket] = continuation

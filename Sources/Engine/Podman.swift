@@ -16,18 +16,20 @@ public struct Podman: Sendable, Equatable {
   /// declares are ignored: an anonymous volume would be owned by root in the user's home, and would outlive a
   /// daemon that dies before it can remove it.
   public func run(_ launch: ContainerLaunch) -> [String] {
+    var logOption = ""
+    appendField("path=", launch.consoleLog, to: &logOption)
     var words = [
       "run", "--detach", "--name", launch.name.description, "--pull=never", "--init", "--user", "0:0",
       "--workdir", "/", "--restart=no", "--no-healthcheck", "--http-proxy=false", "--sdnotify=ignore",
       "--image-volume=ignore", "--security-opt=no-new-privileges",
       "--conmon-pidfile", launch.conmonPidFile, "--pidfile", launch.pidFile,
-      "--log-driver", "k8s-file", "--log-opt", commaSeparatedField("path=\(launch.consoleLog)"),
+      "--log-driver", "k8s-file", "--log-opt", logOption,
     ]
     words.reserveCapacity(
       words.count + 2 * (launch.labels.count + launch.mounts.count) + 5 + launch.arguments.count)
     for label in launch.labels {
       words.append("--label")
-      words.append("\(label.name)=\(label.value)")
+      words.append(label.name + "=" + label.value)
     }
     for mount in launch.mounts {
       words.append("--mount")

@@ -16,7 +16,8 @@ final class Removals {
 
   private struct Wish {
     let name: ContainerName
-    let continuation: CheckedContinuation<Result<Void, EngineError>, Never>
+    let onBegin: @Loop () -> Void
+    let continuation: UnsafeContinuation<Result<Void, EngineError>, Never>
   }
 
   private unowned let containers: Containers
@@ -25,9 +26,10 @@ final class Removals {
 
   init(_ containers: Containers) { self.containers = containers }
 
-  func remove(_ name: ContainerName) async throws(EngineError) {
-    let result = await withCheckedContinuation { continuation in
-      waiting.append(Wish(name: name, continuation: continuation))
+  /// - Parameter onBegin: called once, when it is its turn, together with those of all that are removed with it.
+  func remove(_ name: ContainerName, _ onBegin: @escaping @Loop () -> Void) async throws(EngineError) {
+    let result = await withUnsafeContinuation { continuation in
+      waiting.append(Wish(name: name, onBegin: onBegin, continuation: continuation))
       if !isRunning {
         isRunning = true
         Loop.spawn { await self.work() }
@@ -40,6 +42,7 @@ final class Removals {
     while !waiting.isEmpty {
       let batch = Array(waiting.prefix(Self.batchLimit))
       waiting.removeFirst(batch.count)
+      for wish in batch { wish.onBegin() }
       let settled = Latch()
       Loop.spawn {
         await self.fulfil(batch)
