@@ -67,33 +67,63 @@ public struct EventLog: LogHandler {
 
   /// Writes one event.
   public func log(event: LogEvent) {
-    let facts = Self.facts(metadata, event.metadata)
-    let name = event.message.description
-    let level = event.level
+    let (name, level) = (event.message.description, event.level)
+    let time = Loop.wallClock.rfc3339
+    let text = line(time: time, level: level, name: name, facts: Self.facts(metadata, event.metadata))
     Loop.perform {
-      let time = Loop.wallClock.rfc3339
-      let event = line(time: time, level: level, name: name, facts: facts)
       let dropped = Self.output.takeDroppedBytes()
       if dropped > 0 {
-        let note = [(name: "bytes", value: Logger.MetadataValue.stringConvertible(dropped))]
+        let note = [Fact(name: "bytes", value: .number(Int64(dropped)))]
         Self.output.post(line(time: time, level: .warning, name: "agentd.log_dropped", facts: note))
       }
       // What tells of trouble is written at once: it may be the last that this process says.
-      if level < .warning { Self.output.gather(event) } else { Self.output.post(event) }
+      if level < .warning { Self.output.gather(text) } else { Self.output.post(text) }
+    }
+  }
+
+  /// What an event says, as it is written.
+  enum Value {
+    case text(String)
+    case number(Int64)
+    case flag(Bool)
+
+    init(_ value: Logger.MetadataValue) {
+      switch value {
+      case .string(let text): self = .text(text)
+      case .stringConvertible(let value): self = Self.plain(value)
+      case .array, .dictionary: self = .text(value.description)
+      }
+    }
+
+    private static func plain<Given: CustomStringConvertible>(_ value: Given) -> Value {
+      // The types that there are first, and by what they are: a cast takes as long as all the rest of a fact.
+      if Given.self == UInt64.self { return .number(Int64(clamping: unsafeBitCast(value, to: UInt64.self))) }
+      if Given.self == Int.self { return .number(Int64(unsafeBitCast(value, to: Int.self))) }
+      if Given.self == Int32.self { return .number(Int64(unsafeBitCast(value, to: Int32.self))) }
+      if Given.self == Bool.self { return .flag(unsafeBitCast(value, to: Bool.self)) }
+      if let number = value as? any BinaryInteger { return .number(Int64(clamping: number)) }
+      return .text(value.description)
+    }
+
+    var description: String {
+      switch self {
+      case .text(let text): text
+      case .number(let number): "\(number)"
+      case .flag(let flag): "\(flag)"
+      }
     }
   }
 
   /// A fact of an event: a list takes less than a dictionary that nobody asks.
-  typealias Fact = (name: String, value: Logger.MetadataValue)
+  typealias Fact = (name: String, value: Value)
 
   /// What is said of an event, in no order. Its own facts take the place of those that its logger adds to each.
   static func facts(_ common: Logger.Metadata, _ own: Logger.Metadata?) -> [Fact] {
-    guard let own, !own.isEmpty else { return common.map { ($0.key, $0.value) } }
+    let own = own ?? [:]
     var facts: [Fact] = []
-    // With room for what every line has.
-    facts.reserveCapacity(common.count + own.count + reserved.count)
-    for (name, value) in common where own[name] == nil { facts.append((name, value)) }
-    for (name, value) in own { facts.append((name, value)) }
+    facts.reserveCapacity(common.count + own.count)
+    for (name, value) in common where own[name] == nil { facts.append((name, Value(value))) }
+    for (name, value) in own { facts.append((name, Value(value))) }
     return facts
   }
 
@@ -144,28 +174,19 @@ public struct EventLog: LogHandler {
     json.object {
       for (name, place) in names {
         $0.key(name)
-        if place < 0 { $0.value(own[-1 - place]) } else { write(facts[place].value, to: &$0) }
+        guard place >= 0 else {
+          $0.value(own[-1 - place])
+          continue
+        }
+        switch facts[place].value {
+        case .text(let text): $0.value(text)
+        case .number(let number): $0.value(number)
+        case .flag(let flag): $0.value(flag)
+        }
       }
     }
     json.endLine()
     return json.bytes()
-  }
-
-  private static func write(_ value: Logger.MetadataValue, to json: inout JSONWriter) {
-    switch value {
-    case .string(let text): json.value(text)
-    case .stringConvertible(let value):
-      // The types that there are first: whether a type is any kind of integer takes a search.
-      switch value {
-      case let number as UInt64: json.value(Int64(clamping: number))
-      case let number as Int: json.value(Int64(number))
-      case let number as Int32: json.value(Int64(number))
-      case let flag as Bool: json.value(flag)
-      case let number as any BinaryInteger: json.value(Int64(clamping: number))
-      default: json.value(value.description)
-      }
-    case .array, .dictionary: json.value(value.description)
-    }
   }
 }
 

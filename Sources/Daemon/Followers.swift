@@ -32,13 +32,17 @@ final class Followers {
   func tell(_ finished: FinishedSession, of session: SessionID) async {
     guard let connections = waiting.removeValue(forKey: session) else { return }
     count -= connections.count
-    let replies = connections.map { connection in
-      Loop.spawn {
-        await connection.send(.finished(session: finished))
-        connection.detach()
-      }
+    // Most sessions have one, which needs no task of its own.
+    let others = connections.dropLast().map { connection in
+      Loop.spawn { await Self.tell(finished, to: connection) }
     }
-    for reply in replies { await reply.value }
+    if let last = connections.last { await Self.tell(finished, to: last) }
+    for other in others { await other.value }
+  }
+
+  private static func tell(_ finished: FinishedSession, to connection: Connection) async {
+    await connection.send(.finished(session: finished))
+    connection.detach()
   }
 
   /// Answers a request to follow: a session that lives by `live`, its record, or one that has ended.
