@@ -23,11 +23,17 @@ final class Line {
     free = limit
   }
 
+  /// Takes a place, if one is free: for who can go on where it is.
+  func enterAtOnce() -> Bool {
+    guard free > 0 else { return false }
+    free -= 1
+    return true
+  }
+
   /// Calls `turn` when a session's turn has come, perhaps at once. Whoever had it gives its place back by `leave`.
   func enter(_ session: SessionID, _ turn: @escaping @Loop (_ isMine: Bool) -> Void) {
-    guard free > 0 else { return waiting.append(Waiting(session: session, turn: turn)) }
-    free -= 1
-    turn(true)
+    guard !enterAtOnce() else { return turn(true) }
+    waiting.append(Waiting(session: session, turn: turn))
   }
 
   /// Has a session wait no longer: it is told that its turn will not come. One that does not wait is let be.

@@ -5,7 +5,9 @@ public import Reactor
 internal import SystemPackage
 internal import Time
 
-/// Holds a session's FIFO, its report, the process ids that podman writes, and its facts, which go last.
+/// Holds a session's FIFO, the process ids that podman writes, and its facts, which go last. The session's report is beside
+/// it, so that one watch of the runtime directory tells of the reports of all sessions; it is there only while the directory
+/// is.
 ///
 /// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`. What each session needs is named in the
 /// runtime directory, where that is open, so that its path is not walked for each; what is rare goes by the path.
@@ -16,49 +18,72 @@ public struct PrivateDirectory: Sendable {
   private static let reportLimit = 4096
   /// The longest process id that is read, with what podman may put behind it.
   private static let pidLimit = 32
+  /// What is read at a time.
+  private static let pieceSize = 512
 
+  // What follows its own name in those of its files.
+
+  private static let envelope = "/envelope"
+  private static let report = ".report"
+  /// Where builds before this one had the report.
+  private static let formerReport = "/report"
+  private static let conmonPid = "/conmon.pid"
+  private static let containerPid = "/container.pid"
+  private static let facts = "/facts.jsonl"
   /// What becomes the facts once it is whole. One name for all: the next one replaces what a killed daemon left.
-  private static let newFactsName = ".facts.jsonl.new"
-  private static let factsName = "facts.jsonl"
+  private static let newFacts = "/.facts.jsonl.new"
 
-  private static let envelopeName = "envelope"
-  private static let reportName = "report"
-  private static let conmonPidName = "conmon.pid"
-  private static let containerPidName = "container.pid"
-
-  /// Its absolute path.
-  public let path: String
   /// What it is named in; nil where its path is the name.
   private let parent: RuntimeDirectory?
   /// Its name in that.
   private let name: String
 
+  /// Its absolute path.
+  public var path: String { parent.map { $0.prefix + name } ?? name }
   /// The FIFO that the container is released through.
-  public var envelopePath: String { "\(path)/\(Self.envelopeName)" }
+  public var envelopePath: String { path + Self.envelope }
   /// The file in which the setup tells how far it came.
-  public var reportPath: String { "\(path)/\(Self.reportName)" }
+  public var reportPath: String { path + Self.report }
   /// Where podman writes the process id of conmon.
-  public var conmonPidPath: String { "\(path)/\(Self.conmonPidName)" }
+  public var conmonPidPath: String { path + Self.conmonPid }
   /// Where podman writes the process id of the container's init.
-  public var containerPidPath: String { "\(path)/\(Self.containerPidName)" }
-  private var factsPath: String { "\(path)/\(Self.factsName)" }
+  public var containerPidPath: String { path + Self.containerPid }
+  private var factsPath: String { path + Self.facts }
 
   /// Names the directory of a session. Nothing is made.
   init(in runtimeDirectory: RuntimeDirectory, session: SessionID) {
     parent = runtimeDirectory
     name = session.description
-    path = "\(runtimeDirectory.path)/\(session)"
   }
 
   /// Names a directory that was found.
   public init(path: String) {
     parent = nil
     name = path
-    self.path = path
   }
 
   private var root: Int32 { parent?.raw ?? AT_FDCWD }
-  private func place(of file: String) -> String { "\(name)/\(file)" }
+
+  /// Lends out what a file of its own is named in `root`. No string is made of it: a session names some twenty.
+  private func withPlace<Result>(of file: String, _ body: (UnsafePointer<CChar>) -> Result) -> Result {
+    name.withCString { name in
+      file.withCString { file in
+        let (first, second) = (strlen(name), strlen(file))
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: first + second + 1) { place in
+          guard let start = place.baseAddress else { preconditionFailure("a name has room for its end") }
+          memcpy(start, name, first)
+          memcpy(start + first, file, second + 1)
+          return body(start)
+        }
+      }
+    }
+  }
+
+  /// The session whose report has this name in the runtime directory; nil for any other file.
+  static func session(ofReport name: String) -> SessionID? {
+    guard name.hasSuffix(report) else { return nil }
+    return SessionID(name.dropLast(report.count))
+  }
 
   /// The sessions that have a directory in the runtime directory.
   static func sessions(in runtimeDirectory: String) throws(SystemError) -> [SessionID] {
@@ -81,8 +106,8 @@ public struct PrivateDirectory: Sendable {
   /// - Returns: false where the runtime directory is another than the one that is open. Nothing is left then.
   func create(_ facts: Facts) throws(SystemError) -> Bool {
     // By its path, which is what podman gets.
-    try check("mkdir \(path)", mkdir(path, 0o700))
-    if mkfifoat(root, place(of: Self.envelopeName), 0o600) < 0 {
+    try check("mkdir \(path)", path.withCString { mkdir($0, 0o700) })
+    if withPlace(of: Self.envelope, { mkfifoat(root, $0, 0o600) }) < 0 {
       let error = errno
       guard error == ENOENT, parent != nil else {
         throw SystemError("mkfifo \(envelopePath)", Errno(rawValue: error))
@@ -90,8 +115,8 @@ public struct PrivateDirectory: Sendable {
       rmdir(path)
       return false
     }
-    try check("mknod \(reportPath)", mknodat(root, place(of: Self.reportName), S_IFREG | 0o600, 0))
-    let file = openat(root, place(of: Self.factsName), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    try check("mknod \(reportPath)", withPlace(of: Self.report) { mknodat(root, $0, S_IFREG | 0o600, 0) })
+    let file = withPlace(of: Self.facts) { openat(root, $0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) }
     // Until the last newline is there the file counts as none: see `Facts.isMade`.
     try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)
     return true
@@ -100,7 +125,7 @@ public struct PrivateDirectory: Sendable {
   /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
   /// waits for somebody to write into it goes on then.
   func openEnvelope() throws(SystemError) -> Descriptor {
-    let envelope = openat(root, place(of: Self.envelopeName), O_RDWR | O_NONBLOCK | O_CLOEXEC)
+    let envelope = withPlace(of: Self.envelope) { openat(root, $0, O_RDWR | O_NONBLOCK | O_CLOEXEC) }
     return Descriptor(owning: try check("open \(envelopePath)", envelope))
   }
 
@@ -125,7 +150,7 @@ public struct PrivateDirectory: Sendable {
   ///
   /// - Returns: whether there is a file that it could be appended to.
   private func append(_ line: [UInt8], isWhole: Bool) throws(SystemError) -> Bool {
-    let raw = openat(root, place(of: Self.factsName), O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
+    let raw = withPlace(of: Self.facts) { openat(root, $0, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC) }
     guard raw >= 0 || errno != ENOENT else { return false }
     let file = Descriptor(owning: try check("open \(factsPath)", raw))
     if !isWhole {
@@ -165,7 +190,7 @@ public struct PrivateDirectory: Sendable {
   /// Puts other facts in the place of those that there are, by a rename: whoever reads them finds the old ones or the new
   /// ones, whole. The directory is made where it was lost.
   private func replace(_ facts: Facts) throws(SystemError) {
-    let new = "\(path)/\(Self.newFactsName)"
+    let new = path + Self.newFacts
     var raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
     if raw < 0, errno == ENOENT {
       guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
@@ -184,18 +209,23 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// Writes all of it, at once where there is room.
-  private func write(_ bytes: [UInt8], to file: borrowing Descriptor, at name: String) throws(SystemError) {
+  private func write(
+    _ bytes: [UInt8], to file: borrowing Descriptor, at name: @autoclosure () -> String
+  ) throws(SystemError) {
     var written = 0
     while written < bytes.count {
       let count = bytes[written...].withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
-      guard count > 0 else { throw SystemError("write \(name)", Errno(rawValue: errno)) }
+      guard count > 0 else {
+        let error = Errno(rawValue: errno)
+        throw SystemError("write \(name())", error)
+      }
       written += count
     }
   }
 
   /// The facts as they stand; nil when there are none, or a daemon was killed while it made them.
   func facts() throws(Facts.Unreadable) -> Facts? {
-    let raw = openat(root, place(of: Self.factsName), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    let raw = withPlace(of: Self.facts) { openat(root, $0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
     guard raw >= 0 else {
       guard errno != ENOENT else { return nil }
       throw Facts.Unreadable(reason: "\(Errno(rawValue: errno))")
@@ -230,15 +260,24 @@ public struct PrivateDirectory: Sendable {
   }
 
   /// How far the setup came.
-  func report() -> SetupReport { SetupReport(parsing: read(Self.reportName, limit: Self.reportLimit)) }
+  func report() -> SetupReport { SetupReport(parsing: read(Self.report, limit: Self.reportLimit)) }
+
+  /// Brings the report that an earlier build has made to where it is watched now. The container that has it mounted goes on
+  /// writing into it, because it is the same file.
+  func adoptFormerReport() {
+    _ = withPlace(of: Self.formerReport) { former in
+      withPlace(of: Self.report) { renameat(root, former, root, $0) }
+    }
+  }
 
   /// The process ids of conmon and of the container's init, where podman has written them.
   func processIDs() -> (conmon: Int32?, container: Int32?) {
     func number(_ file: String) -> Int32? {
-      let text = String(decoding: read(file, limit: Self.pidLimit), as: UTF8.self).prefix { $0.isNumber }
+      let digits = read(file, limit: Self.pidLimit).prefix { (0x30...0x39).contains($0) }
+      let text = String(decoding: digits, as: UTF8.self)
       return Int32(text).flatMap { $0 > 0 ? $0 : nil }
     }
-    return (number(Self.conmonPidName), number(Self.containerPidName))
+    return (number(Self.conmonPid), number(Self.containerPid))
   }
 
   // MARK: Removing
@@ -246,17 +285,17 @@ public struct PrivateDirectory: Sendable {
   /// Removes it after its session, whose record holds the outcome by now: nobody needs its facts any more. What has gone is
   /// removed already.
   func removeWhenComplete() throws(SystemError) {
-    unlinkat(root, place(of: Self.envelopeName), 0)
-    unlinkat(root, place(of: Self.reportName), 0)
-    unlinkat(root, place(of: Self.conmonPidName), 0)
-    unlinkat(root, place(of: Self.containerPidName), 0)
-    unlinkat(root, place(of: Self.factsName), 0)
+    for file in [Self.envelope, Self.report, Self.conmonPid, Self.containerPid, Self.facts] {
+      _ = withPlace(of: file) { unlinkat(root, $0, 0) }
+    }
     // Something was not removed, or there is something else in it: `remove` looks what.
-    if unlinkat(root, name, AT_REMOVEDIR) != 0 { try remove() }
+    if name.withCString({ unlinkat(root, $0, AT_REMOVEDIR) }) != 0 { try remove() }
   }
 
-  /// Removes the directory and the files in it, the facts last. One that has gone is removed already.
+  /// Removes the report, and the directory with the files in it, the facts last. What has gone is removed already.
   public func remove() throws(SystemError) {
+    let report = reportPath
+    if unlink(report) != 0, errno != ENOENT { throw SystemError("unlink \(report)", Errno(rawValue: errno)) }
     guard let directory = opendir(path) else {
       guard errno != ENOENT else { return }
       throw SystemError("open \(path)", Errno(rawValue: errno))
@@ -271,29 +310,37 @@ public struct PrivateDirectory: Sendable {
       guard name != ".", name != ".." else { continue }
       entries += 1
       guard entries <= Self.entryLimit else { throw SystemError("rmdir \(path)", .directoryNotEmpty) }
-      if name == Self.factsName {
+      if "/" + name == Self.facts {
         hasFacts = true
       } else {
         try check("unlink \(name) in \(path)", unlinkat(dirfd(directory), name, 0))
       }
     }
-    if hasFacts { try check("unlink \(factsPath)", unlinkat(dirfd(directory), Self.factsName, 0)) }
+    if hasFacts { try check("unlink \(factsPath)", unlink(factsPath)) }
     guard rmdir(path) != 0, errno != ENOENT else { return }
     throw SystemError("rmdir \(path)", Errno(rawValue: errno))
   }
 
   @discardableResult
-  private func check(_ call: String, _ result: Int32) throws(SystemError) -> Int32 {
+  private func check(_ call: @autoclosure () -> String, _ result: Int32) throws(SystemError) -> Int32 {
     guard result < 0 else { return result }
-    throw SystemError(call, Errno(rawValue: errno))
+    let error = Errno(rawValue: errno)
+    throw SystemError(call(), error)
   }
 
   private func read(_ file: String, limit: Int) -> [UInt8] {
-    let raw = openat(root, place(of: file), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    let raw = withPlace(of: file) { openat(root, $0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
     guard raw >= 0 else { return [] }
     let file = Descriptor(owning: raw)
-    return [UInt8](unsafeUninitializedCapacity: limit) { buffer, filled in
-      filled = max(0, Glibc.read(file.raw, buffer.baseAddress, buffer.count))
+    // By pieces that need no memory of their own: most files are one, and a short one is the last.
+    return withUnsafeTemporaryAllocation(byteCount: Self.pieceSize, alignment: 1) { piece in
+      var bytes: [UInt8] = []
+      while bytes.count < limit {
+        let count = Glibc.read(file.raw, piece.baseAddress, min(piece.count, limit - bytes.count))
+        if count > 0 { bytes += piece[..<count] }
+        guard count == piece.count else { break }
+      }
+      return bytes
     }
   }
 }

@@ -35,8 +35,9 @@ extension Session {
   ///
   /// - Parameter count: how many before it.
   public func tellQueued(behind count: Int) {
-    tell(
-      .info, "runner.session_queued",
-      ["repository": "\(repository)", "behind": .stringConvertible(count)])
+    tell(.info, "runner.session_queued") {
+      $0["repository"] = .string(repository)
+      $0["behind"] = .stringConvertible(count)
+    }
   }
 }

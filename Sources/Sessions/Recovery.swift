@@ -91,6 +91,7 @@ public struct Recovery {
       Result { () throws(SystemError) in
         try PrivateDirectory.sessions(in: parent.path).map { session in
           let directory = PrivateDirectory(in: parent, session: session)
+          directory.adoptFormerReport()
           return (session, Result { () throws(Facts.Unreadable) in try directory.facts() })
         }
       }

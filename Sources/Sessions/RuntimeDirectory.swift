@@ -1,4 +1,4 @@
-// The directory that the private directories are in, kept open: each session names sixteen files below it.
+// The directory that the private directories are in, kept open: each session names some twenty files below it.
 
 internal import Glibc
 internal import Reactor
@@ -8,11 +8,14 @@ internal import SystemPackage
 final class RuntimeDirectory: Sendable {
   /// Its path.
   let path: String
+  /// What comes before the names of what is in it.
+  let prefix: String
   private let descriptor: Descriptor
 
   /// Opens it.
   init(_ path: String) throws(SystemError) {
     self.path = path
+    prefix = path + "/"
     let raw = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard raw >= 0 else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
     descriptor = Descriptor(owning: raw)

@@ -32,11 +32,11 @@ public final class Session {
   /// What it is doing.
   public private(set) var phase: SessionPhase
   /// The name of its profile.
-  public var profile: String { metadata.profile }
+  public var profile: String { facts.origin.metadata.profile }
   /// The repository it works on.
-  public var repository: String { metadata.repoURL }
+  public var repository: String { facts.origin.metadata.repoURL }
   /// Whether the profile's schedule began it.
-  public var isScheduled: Bool { metadata.scheduledFor != nil }
+  public var isScheduled: Bool { facts.origin.metadata.scheduledFor != nil }
 
   let host: SessionHost
   let containerName: ContainerName
@@ -66,6 +66,8 @@ public final class Session {
   var synchronization: Synchronization?
   /// Whether its record is known to be on the disk as it was made.
   var isOnDisk: Bool { synchronization?.isOnDisk == true }
+  /// The sealing that was begun beside the removal of its container.
+  var earlySeal: Task<Sealed, Never>?
   /// Whether nobody writes into its record any more: all processes of its container have ended, and so has conmon.
   var isQuiet = false
   /// Whether it goes on without a daemon: released, all of it, and not seen to have ended.
@@ -99,14 +101,19 @@ public final class Session {
   }
 
   /// Writes an event, with what every event of the session has. Nothing is put together for one that is not written.
+  ///
+  /// - Parameters:
+  ///   - room: how many facts there may be: a dictionary that grows is made anew.
+  ///   - add: adds what only this event has.
   func tell(
-    _ level: Logger.Level, _ event: Logger.Message, _ facts: @autoclosure () -> Logger.Metadata = [:]
+    _ level: Logger.Level, _ event: Logger.Message, room: Int = 8, _ add: (inout Logger.Metadata) -> Void
   ) {
     guard host.log.logLevel <= level else { return }
-    var facts = facts()
-    facts["session_id"] = "\(id)"
-    facts["container_name"] = "\(containerName)"
-    facts["profile"] = "\(profile)"
+    var facts = Logger.Metadata(minimumCapacity: room)
+    facts["session_id"] = .string(id.description)
+    facts["container_name"] = .string(containerName.description)
+    facts["profile"] = .string(profile)
+    add(&facts)
     host.log.log(level: level, event, metadata: facts)
   }
 
@@ -139,9 +146,12 @@ public final class Session {
   }
 
   /// What its record says when it is written next.
-  public internal(set) var metadata: Metadata {
-    get { facts.metadata }
-    set { facts.metadata = newValue }
+  public var metadata: Metadata { facts.metadata }
+
+  /// What of that changes. Changed where it is: a copy of it is a copy of all its phases.
+  var course: Metadata.Course {
+    get { facts.progress.metadata }
+    _modify { yield &facts.progress.metadata }
   }
 
   init(
@@ -216,17 +226,21 @@ public final class Session {
         self.host.ends.leave()
         if departure.problem == nil { self.enter(.seal) }
         // Not in the next line, where a long one would keep others from being completed.
-        _ = await departure.sealed?.value
+        _ = await self.earlySeal?.value
+        guard !self.host.completions.enterAtOnce() else { return await self.complete(departure) }
         self.host.completions.enter(self.id) { _ in
-          Loop.spawn {
-            let conclusion = await self.complete(departure)
-            self.host.completions.leave()
-            await self.onEnd?(conclusion)
-            self.onEnd = nil
-          }
+          Loop.spawn { await self.complete(departure) }
         }
       }
     }
+  }
+
+  /// Completes its record, in its turn, and tells whoever began it.
+  private func complete(_ departure: Departure) async {
+    let conclusion = await conclude(departure)
+    host.completions.leave()
+    await onEnd?(conclusion)
+    onEnd = nil
   }
 
   /// Writes down how it ended and removes its container.
@@ -239,18 +253,18 @@ public final class Session {
     return await removeContainer(conclusion)
   }
 
-  @inline(never) private func complete(_ departure: Departure) async -> Conclusion {
+  @inline(never) private func conclude(_ departure: Departure) async -> Conclusion {
     var conclusion = departure.conclusion
     conclusion.problems = await leave(departure)
     conclusion.duration = Loop.now - accepted
-    var facts: Logger.Metadata = [
-      "record": "\(record.path)", "record_complete": .stringConvertible(conclusion.problems.isEmpty),
-      "duration_ms": .stringConvertible(conclusion.duration.wholeMilliseconds),
-    ]
-    for (phase, time) in metadata.phaseTimes(until: Loop.wallClock) {
-      facts["\(phase)_ms"] = .stringConvertible(time.wholeMilliseconds)
+    tell(.info, "runner.session_teardown", room: 16) { event in
+      event["record"] = .string(facts.origin.record)
+      event["record_complete"] = .stringConvertible(conclusion.problems.isEmpty)
+      event["duration_ms"] = .stringConvertible(conclusion.duration.wholeMilliseconds)
+      for (phase, time) in metadata.phaseTimes(until: Loop.wallClock) {
+        event[phase + "_ms"] = .stringConvertible(time.wholeMilliseconds)
+      }
     }
-    tell(.info, "runner.session_teardown", facts)
     return conclusion
   }
 
@@ -258,8 +272,8 @@ public final class Session {
   @inline(never) private func settle(_ ending: Ending, _ conclusion: Conclusion) async {
     Checkpoint.exited.pass()
     let end = endTime ?? Loop.wallClock
-    metadata.endTimestamp = end
-    metadata.endPhase(at: end)
+    course.endTimestamp = end
+    course.endPhase(at: end)
     facts.ending = ending
     do throws(SystemError) {
       try await keep(.ended)
@@ -277,8 +291,13 @@ public final class Session {
     // What was written on the loop is known to have been written whole: nothing else writes between.
     let isWhole = hasWholeFacts
     hasWholeFacts = false
-    try await host.onRuntimeDirectory { [directory, facts] () throws(SystemError) in
+    if host.isRuntimeInMemory {
+      // By a call of its own: what is handed over is copied.
       try directory.write(facts, isWhole: isWhole)
+    } else {
+      try await host.onRuntimeDirectory { [directory, facts] () throws(SystemError) in
+        try directory.write(facts, isWhole: isWhole)
+      }
     }
     hasWholeFacts = host.isRuntimeInMemory
   }
@@ -286,20 +305,21 @@ public final class Session {
   /// Goes on to the next step, and notes when.
   func enter(_ next: SessionPhase, at moment: Timestamp = Loop.wallClock) {
     guard next != phase else { return }
-    metadata.beginPhase(next.rawValue, at: moment)
+    course.beginPhase(next.rawValue, at: moment)
     phase = next
-    tell(.debug, "runner.session_phase", ["phase": "\(next.rawValue)"])
+    tell(.debug, "runner.session_phase") { $0["phase"] = .string(next.rawValue) }
   }
 
   private func tell(_ ending: Ending, _ conclusion: Conclusion) {
     switch ending {
     case .failed(let sentence):
-      tell(.error, "runner.session_error", ["reason": "\(sentence)"])
+      tell(.error, "runner.session_error") { $0["reason"] = .string(sentence) }
     case .exited, .timedOut, .setupFailed:
-      var facts: Logger.Metadata = ["outcome": "\(conclusion.outcome.label)"]
-      if let code = conclusion.exitCode { facts["exit_code"] = .stringConvertible(code) }
-      if case .setupFailed(_, let sentence?) = ending { facts["reason"] = "\(sentence)" }
-      tell(conclusion.outcome.isSuccess ? .info : .warning, "runner.session_outcome", facts)
+      tell(conclusion.outcome.isSuccess ? .info : .warning, "runner.session_outcome") {
+        $0["outcome"] = .string(conclusion.outcome.label)
+        if let code = conclusion.exitCode { $0["exit_code"] = .stringConvertible(code) }
+        if case .setupFailed(_, let sentence?) = ending { $0["reason"] = .string(sentence) }
+      }
     }
   }
 
@@ -317,6 +337,9 @@ public final class Session {
 
   /// Tells that something of the session's own machinery failed.
   func fail(_ stage: String, _ reason: String) {
-    tell(.error, "runner.lifecycle_failure", ["stage": "\(stage)", "reason": "\(reason)"])
+    tell(.error, "runner.lifecycle_failure") {
+      $0["stage"] = .string(stage)
+      $0["reason"] = .string(reason)
+    }
   }
 }

@@ -30,8 +30,8 @@ public final class SessionHost {
   let ends = Line(limit: endLimit)
   /// Whose record is completed next. A line of its own: a slow disk must not hold up removals.
   let completions = Line(limit: completionLimit)
-  /// For the reports of the sessions' setups.
-  let reports: FileWatcher
+  /// For what the sessions' setups report.
+  let reports: Reports
   /// The first 8 hex digits that mark everything of this daemon.
   public let daemonID: String
   /// Where the private directories are.
@@ -55,7 +55,7 @@ public final class SessionHost {
     self.containers = containers
     self.mirrors = mirrors
     self.worker = worker
-    reports = try FileWatcher()
+    reports = try Reports()
     // Read once in a process: here, where a descriptor is to be had. Facts without it would look like another run's.
     _ = Boot.id
     self.daemonID = daemonID
@@ -65,6 +65,12 @@ public final class SessionHost {
     self.sealCommand = sealCommand
     self.log = log
     isRuntimeInMemory = MemoryFileSystem.holds(runtimeDirectory)
+    watchReports()
+  }
+
+  private func watchReports() {
+    guard let reason = reports.watch(runtimeDirectory.path) else { return }
+    log.warning("runner.reports_unwatched", metadata: ["reason": "\(reason)"])
   }
 
   /// Opens the runtime directory anew, because another has been put in its place.
@@ -73,6 +79,7 @@ public final class SessionHost {
       [path = runtimeDirectory.path] () throws(SystemError) in
       (try RuntimeDirectory(path), MemoryFileSystem.holds(path))
     }
+    watchReports()
   }
 
   /// Does what touches a private directory: at once where the runtime directory is in memory, as it should be, and on the

@@ -25,10 +25,10 @@ public enum SetupScript {
   public static let failureCode: Int32 = 6
 
   /// The home of the unprivileged user of a profile.
-  public static func home(profile: String) -> String { "/home/\(profile)" }
+  public static func home(profile: String) -> String { "/home/" + profile }
 
   /// Where the record's `runa/` is mounted for a profile.
-  public static func runaPath(profile: String) -> String { "\(home(profile: profile))/.agentd/runa" }
+  public static func runaPath(profile: String) -> String { home(profile: profile) + "/.agentd/runa" }
 
   /// The words after `sh -c` and ``text``, `$0` first: see the head of ``text`` for their meaning.
   ///
@@ -41,8 +41,13 @@ public enum SetupScript {
   public static func arguments(
     profile: String, isMirrored: Bool = false, pruned: [String], command: [String]
   ) -> [String] {
-    let head = ["agentd", profile, cloneText, commandText, isMirrored ? mirrorPath : ""]
-    return head + [String(pruned.count)] + pruned + command
+    var words = [
+      "agentd", profile, cloneText, commandText, isMirrored ? mirrorPath : "", String(pruned.count),
+    ]
+    words.reserveCapacity(words.count + pruned.count + command.count)
+    words += pruned
+    words += command
+    return words
   }
 
   /// The privileged part: reads its half of the envelope, makes the user, hands over the home, starts the

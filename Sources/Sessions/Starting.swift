@@ -67,7 +67,7 @@ extension Session {
   /// What is needed before podman is asked for a container: the image, and the clone's source.
   private func gather() async throws(Interruption) -> Parts {
     if case .queued = beginning { try await leaveQueue() }
-    tell(.info, "runner.session_started", ["repository": "\(repository)"])
+    tell(.info, "runner.session_started") { $0["repository"] = .string(repository) }
     let arrival = host.mirrors?.expect()
     defer { arrival?.end() }
     let image = try await findImage()
@@ -206,7 +206,7 @@ extension Session {
     let raw = try await host.onRuntimeDirectory { [directory] () throws(SystemError) in
       try directory.openEnvelope().release()
     }
-    envelope = try Stream(Descriptor(owning: raw), .write)
+    envelope = Stream(writingTo: Descriptor(owning: raw))
   }
 
   private static func unkept(_ error: SystemError, _ what: String) -> String {
@@ -218,7 +218,7 @@ extension Session {
   @inline(never) private func findImage() async throws(Interruption) -> ImageIdentity {
     guard !stopRequested else { throw .stopped }
     if let image = host.containers.image(metadata.image, rememberedFor: invocation?.imageStore) {
-      metadata.imageDigest = image.digest ?? "sha256:\(image.id)"
+      course.imageDigest = image.digest ?? "sha256:\(image.id)"
       return image
     }
     let answers = Inbox<Result<ImageIdentity, EngineError>?>(capacity: 2)
@@ -234,7 +234,7 @@ extension Session {
     switch await answers.next() {
     case nil: throw .stopped
     case .success(let image):
-      metadata.imageDigest = image.digest ?? "sha256:\(image.id)"
+      course.imageDigest = image.digest ?? "sha256:\(image.id)"
       return image
     case .failure(let error): throw .failed("The image cannot be used: \(error).")
     }
@@ -326,6 +326,7 @@ extension Session {
   @inline(never) private func containerLaunch(
     _ profile: Profile, _ image: ImageIdentity, _ mirror: String?
   ) -> ContainerLaunch {
+    let directory = directory
     var mounts = [
       BindMount(source: directory.envelopePath, target: SetupScript.envelopePath, isRelabelled: true),
       BindMount(source: directory.reportPath, target: SetupScript.reportPath, isRelabelled: true),

@@ -126,7 +126,7 @@ extension Session {
     guard report?.phase != .command else { return }
     let report = directory.report()
     self.report = report
-    if let commit = report.commit { metadata.commit = commit }
+    if let commit = report.commit { course.commit = commit }
     if report.phase > .preparing, !holdsEnvelope {
       holdsEnvelope = true
       judgeWhetherLeft()

@@ -16,8 +16,6 @@ extension Session {
     let conclusion: Conclusion
     /// Why something of it is still there.
     var problem: String?
-    /// The sealing that was begun beside it, and what came of it.
-    let sealed: Task<Sealed, Never>?
   }
 
   /// What came of sealing a record.
@@ -34,8 +32,11 @@ extension Session {
   /// a rule, the outcome is on the disk when the container has gone, and has only to get its name. All else waits until
   /// nobody can write into it.
   @inline(never) func removeContainer(_ conclusion: Conclusion) async -> Departure {
-    let sealed = isQuiet ? host.sealEarly { await self.sealTree(staging: conclusion) } : nil
-    return Departure(conclusion: conclusion, problem: await tearDown(), sealed: sealed)
+    let problem = await tearDown {
+      guard self.isQuiet else { return }
+      self.earlySeal = self.host.sealEarly { await self.sealTree(staging: conclusion) }
+    }
+    return Departure(conclusion: conclusion, problem: problem)
   }
 
   /// Completes the record of a session that has been removed, in an order in which the next daemon can go on anywhere.
@@ -45,7 +46,8 @@ extension Session {
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
   @inline(never) func leave(_ departure: Departure) async -> [String] {
-    let early = await departure.sealed?.value
+    let early = await earlySeal?.value
+    earlySeal = nil
     if let left = departure.problem { return [left] }
     if await !isComplete() {
       let sealed = if let early { early } else { await sealTree() }
@@ -69,11 +71,12 @@ extension Session {
     return await host.worker.run { [record] in record.standing } == .complete
   }
 
-  @inline(never) private func tearDown() async -> String? {
+  /// - Parameter onBegin: called when it is the container's turn to be removed, if it ever is.
+  @inline(never) private func tearDown(_ onBegin: @escaping @Loop () -> Void) async -> String? {
     envelope?.close()
     envelope = nil
     do throws(EngineError) {
-      if isLaunched { try await host.containers.remove(containerName) }
+      if isLaunched { try await host.containers.remove(containerName, onBegin: onBegin) }
     } catch {
       fail("teardown", "\(error)")
       return "The container \(containerName) was not removed (\(error)), so the record stays open."
@@ -115,7 +118,7 @@ extension Session {
     let now = Loop.wallClock
     var staged = metadata
     staged.beginPhase(SessionPhase.seal.rawValue, at: now)
-    staged.conclude(conclusion, at: now)
+    staged.course.conclude(conclusion, at: now)
     return staged
   }
 
@@ -134,7 +137,7 @@ extension Session {
 
   /// Gives the record its outcome: it is complete then.
   @inline(never) private func publish(_ conclusion: Conclusion, _ staged: Sealing.Staged?) async -> String? {
-    metadata.conclude(conclusion, at: Loop.wallClock)
+    course.conclude(conclusion, at: Loop.wallClock)
     do throws(AuditError) {
       try await host.worker.run {
         [worker = host.worker, profiles = host.profiles, record, metadata, isOnDisk] () throws(AuditError) in
@@ -152,13 +155,13 @@ extension Session {
   }
 }
 
-extension Metadata {
+extension Metadata.Course {
   /// Says how the session ended, and that its last phase is over.
   fileprivate mutating func conclude(_ conclusion: Conclusion, at moment: Timestamp) {
-    course.outcome = conclusion.outcome.label
-    course.exitCode = conclusion.exitCode
-    course.signal = conclusion.signal
-    course.error = conclusion.reason
+    outcome = conclusion.outcome.label
+    exitCode = conclusion.exitCode
+    signal = conclusion.signal
+    error = conclusion.reason
     endPhase(at: moment)
   }
 }

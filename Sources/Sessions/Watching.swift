@@ -45,7 +45,6 @@ final class Watching {
   private var deadline: Timer?
   /// Of the grace after SIGTERM, then of the patience after SIGKILL.
   private var patience: Timer?
-  private var report: Int32?
   /// Why it is being ended; nil while it is not.
   private var ending: Event?
   private var conmonWasFirst = false
@@ -67,9 +66,7 @@ final class Watching {
     // An ordinary end is the container's first, and conmon's after it.
     conmon?.onExit = { if !self.container.isEnding { self.take(.conmonEnded) } }
     session.onStop = { self.take(.stop) }
-    report = try? session.host.reports.watch(session.directory.reportPath) { [weak session] in
-      session?.readReport()
-    }
+    session.host.reports.begin(of: session.id) { self.session.readReport() }
     // All of it may have happened before anybody listened.
     if container.hasEnded {
       take(.exited)
@@ -149,7 +146,7 @@ final class Watching {
     session.onStop = nil
     deadline?.cancel()
     patience?.cancel()
-    if let report { session.host.reports.forget(report) }
+    session.host.reports.end(of: session.id)
     session.envelope?.close()
     container.onExit = nil
     conmon?.onExit = nil

@@ -184,9 +184,9 @@ struct RecoveryTests {
     defer { fixture.clear() }
     for session in [Self.one, Self.two, Self.three] { try fixture.leave(session, .released) }
     let commit = String(repeating: "a", count: 40)
-    try write("clone\ncommit \(commit)\ncommand\n", to: "\(fixture.directory(Self.one))/report")
-    try write("clone\n", to: "\(fixture.directory(Self.two))/report")
-    try write("command\n", to: "\(fixture.directory(Self.three))/report")
+    try write("clone\ncommit \(commit)\ncommand\n", to: "\(fixture.directory(Self.one)).report")
+    try write("clone\n", to: "\(fixture.directory(Self.two)).report")
+    try write("command\n", to: "\(fixture.directory(Self.three)).report")
     try fixture.leaveContainers([
       (Self.one, "exited", 3, true), (Self.two, "exited", 6, true), (Self.three, "exited", 0, false),
     ])
@@ -204,6 +204,21 @@ struct RecoveryTests {
     let events = fixture.events["agentd.session_recovered"]
     #expect(events.first { $0["session_id"] == Self.one }?["outcome"] == "blocked")
     #expect(events.first { $0["session_id"] == Self.three }?["how"] == "interrupted")
+  }
+
+  @Test("what was reported where an earlier build has the report is not lost") @Loop
+  func formerReport() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .released)
+    let directory = fixture.directory(Self.one)
+    #expect(rename("\(directory).report", "\(directory)/report") == 0)
+    try write("clone\ncommand\n", to: "\(directory)/report")
+    try fixture.leaveContainers([(Self.one, "exited", 3, true)])
+    let ends = try await fixture.recover()
+    #expect(ends[Self.one]?.outcome == .blocked)
+    #expect(!exists(directory))
+    #expect(!exists("\(directory).report"))
   }
 
   @Test("an end that was written down holds, whatever is left of the session") @Loop
@@ -453,15 +468,20 @@ struct RecoveryTests {
       #expect(mkdir(fixture.directory(name), 0o700) == 0)
       try write("x", to: "\(fixture.directory(name))/report")
     }
+    try write("x", to: "\(fixture.directory(Self.two)).report")
+    #expect(mkdir(fixture.directory(Self.two), 0o700) == 0)
     #expect(try await fixture.recover().isEmpty)
     let removed = try fixture.podman.calls(of: "rm").flatMap { $0.split(separator: " ") }
       .filter { $0.contains("worker") }.map(String.init)
     #expect(Set(removed) == Set(names.prefix(2)))
-    #expect(!exists(fixture.directory(Self.three)))
+    for name in [Self.two, Self.three] {
+      #expect(!exists(fixture.directory(name)))
+      #expect(!exists("\(fixture.directory(name)).report"))
+    }
     #expect(exists("\(fixture.directory("not-a-session"))/report"))
     #expect(
       fixture.events["agentd.startup_reconciliation_completed"] == [
-        ["removed_containers": "2", "removed_directories": "1", "recovered_sessions": "0"]
+        ["removed_containers": "2", "removed_directories": "2", "recovered_sessions": "0"]
       ])
     #expect(rmdir(fixture.directory("not-a-session")) != 0)
   }

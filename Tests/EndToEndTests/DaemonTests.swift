@@ -246,7 +246,9 @@ extension EndToEnd {
         #expect(try record.json()["outcome"]?.string == "terminated_by_signal")
         #expect(record.unsealed() == [])
         let left = entries(of: "\(daemon.runtimeDirectory)/\(instance)")
-        #expect(left == [String(live.suffix(16)), "keep-me"].sorted())
+        // Of the one that lives its directory and its report, of the dead one neither.
+        let session = String(live.suffix(16))
+        #expect(left == [session, "\(session).report", "keep-me"].sorted())
 
         let list = try daemon.agentd("ps")
         #expect(list.text.contains(live.suffix(16)))

@@ -263,7 +263,7 @@ extension EndToEnd {
       try withDaemon(profile, environment: secrets) { daemon in
         let session = String(try daemon.agentd("run", "site", "--detach").text.dropLast())
         let instance = try #require(daemon.instance)
-        let report = "\(daemon.runtimeDirectory)/\(instance)/\(session)/report"
+        let report = "\(daemon.runtimeDirectory)/\(instance)/\(session).report"
         // From here on the container reads the credentials, byte by byte, as a shell does.
         try waitUntil("the command", files: [report], seen: { daemon.report() }) {
           readText(report).hasSuffix("command\n") ? true : nil

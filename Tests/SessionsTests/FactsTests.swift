@@ -118,6 +118,32 @@ struct FactsTests {
     #expect(lines.map(String.init) == [origin, progress])
   }
 
+  @Test("a report is beside the directory, also one that an earlier build has made in it, and goes with it")
+  func report() throws {
+    defer { scratch.remove() }
+    _ = try directory.create(try facts())
+    #expect(directory.reportPath == "\(directory.path).report")
+    #expect(mode(of: directory.reportPath) == 0o600)
+    #expect(directory.report() == SetupReport(parsing: []))
+    try write("clone\n", to: directory.reportPath)
+    #expect(directory.report().phase == .clone)
+    #expect(unlink(directory.reportPath) == 0)
+    #expect(directory.report() == SetupReport(parsing: []))
+    #expect(directory.reportTime() == nil)
+    // Longer than what is read at a time, with a line that is none of ours.
+    let former = "\(directory.path)/report"
+    try write("\(String(repeating: "x", count: 2000))\ncommand\n", to: former)
+    directory.adoptFormerReport()
+    #expect(access(former, F_OK) != 0)
+    #expect(directory.report().phase == .command)
+    #expect(directory.reportTime() != nil)
+    directory.adoptFormerReport()
+    #expect(directory.report().phase == .command)
+    try directory.remove()
+    #expect(rmdir(scratch.path) == 0)
+    try directory.remove()
+  }
+
   @Test("that were cut anywhere in their last line are those before it, and what comes next is read")
   func cutLine() throws {
     defer { scratch.remove() }

@@ -36,6 +36,21 @@ struct LineTests {
     #expect(turns == Array(1...12))
   }
 
+  @Test("who can go on at once has a place if one is free, and goes before nobody") @Loop
+  func atOnce() throws {
+    let line = Line(limit: 2)
+    #expect(line.enterAtOnce())
+    var turns: [UInt64] = []
+    for number: UInt64 in 1...2 { line.enter(try session(number)) { _ in turns.append(number) } }
+    #expect(turns == [1])
+    #expect(!line.enterAtOnce())
+    line.leave()
+    #expect(turns == [1, 2])
+    #expect(!line.enterAtOnce())
+    line.leave()
+    #expect(line.enterAtOnce())
+  }
+
   @Test("who is withdrawn is told at once that its turn will not come, and nobody else loses a place") @Loop
   func withdrawal() throws {
     let line = Line(limit: 1)
