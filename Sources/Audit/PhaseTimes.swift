@@ -17,14 +17,6 @@ extension Metadata.Course {
 }
 
 extension Metadata {
-  /// As for its `course`.
-  public mutating func beginPhase(_ name: String, at moment: Timestamp) {
-    course.beginPhase(name, at: moment)
-  }
-
-  /// As for its `course`.
-  public mutating func endPhase(at moment: Timestamp) { course.endPhase(at: moment) }
-
   /// How long the session spent in each phase, those of one name together, in the order in which they first came.
   ///
   /// - Parameter now: the end of a phase that still lasts; without it, such a phase is not counted.

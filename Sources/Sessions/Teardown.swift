@@ -15,7 +15,7 @@ extension Session {
   struct Departure: Sendable {
     let conclusion: Conclusion
     /// Why something of it is still there.
-    var problem: String?
+    let problem: String?
   }
 
   /// What came of sealing a record.
@@ -117,7 +117,7 @@ extension Session {
   private func metadataToStage(_ conclusion: Conclusion) -> Metadata {
     let now = Loop.wallClock
     var staged = metadata
-    staged.beginPhase(SessionPhase.seal.rawValue, at: now)
+    staged.course.beginPhase(SessionPhase.seal.rawValue, at: now)
     staged.course.conclude(conclusion, at: now)
     return staged
   }

@@ -19,13 +19,13 @@ struct PhaseTimesTests {
   func order() {
     var metadata = Metadata.example()
     #expect(times(metadata) == [])
-    metadata.endPhase(at: at(1))
+    metadata.course.endPhase(at: at(1))
     #expect(metadata.phases == [])
-    metadata.beginPhase("image", at: at(0))
-    metadata.beginPhase("launch", at: at(40))
+    metadata.course.beginPhase("image", at: at(0))
+    metadata.course.beginPhase("launch", at: at(40))
     #expect(times(metadata) == ["image 40.0"])
     #expect(times(metadata, until: at(100)) == ["image 40.0", "launch 60.0"])
-    metadata.endPhase(at: at(140))
+    metadata.course.endPhase(at: at(140))
     #expect(times(metadata, until: at(1000)) == ["image 40.0", "launch 100.0"])
     #expect(metadata.duration == .milliseconds(140))
   }
@@ -33,10 +33,10 @@ struct PhaseTimesTests {
   @Test("an end that is known is not moved, and what follows a gap leaves the gap")
   func gap() {
     var metadata = Metadata.example()
-    metadata.beginPhase("command", at: at(0))
-    metadata.endPhase(at: at(10))
-    metadata.beginPhase("teardown", at: at(5000))
-    metadata.endPhase(at: at(5001))
+    metadata.course.beginPhase("command", at: at(0))
+    metadata.course.endPhase(at: at(10))
+    metadata.course.beginPhase("teardown", at: at(5000))
+    metadata.course.endPhase(at: at(5001))
     #expect(times(metadata) == ["command 10.0", "teardown 1.0"])
   }
 
@@ -44,7 +44,7 @@ struct PhaseTimesTests {
   func sameName() {
     var metadata = Metadata.example()
     for (index, name) in ["queued", "fetch", "queued", "fetch", "queued"].enumerated() {
-      metadata.beginPhase(name, at: at(index * 10))
+      metadata.course.beginPhase(name, at: at(index * 10))
     }
     #expect(times(metadata, until: at(100)) == ["queued 80.0", "fetch 20.0"])
     #expect(times(metadata) == ["queued 20.0", "fetch 20.0"])
@@ -53,10 +53,10 @@ struct PhaseTimesTests {
   @Test("a clock that is set back makes no phase shorter than nothing")
   func clockSetBack() {
     var metadata = Metadata.example()
-    metadata.beginPhase("image", at: at(1000))
-    metadata.beginPhase("launch", at: at(-5000))
+    metadata.course.beginPhase("image", at: at(1000))
+    metadata.course.beginPhase("launch", at: at(-5000))
     #expect(metadata.phases[0].endTimestamp == at(1000))
-    metadata.endPhase(at: at(-4000))
+    metadata.course.endPhase(at: at(-4000))
     #expect(times(metadata) == ["image 0.0", "launch 1000.0"])
     #expect(metadata.duration == .zero)
   }

@@ -14,8 +14,8 @@ struct StagingTests {
   private static func final(_ second: Int64, commit: String? = nil) -> Metadata {
     var metadata = Metadata.example(daemonID: "0badcafe")
     metadata.commit = commit
-    metadata.beginPhase("seal", at: Timestamp(secondsSinceEpoch: 1_795_406_800))
-    metadata.endPhase(at: Timestamp(secondsSinceEpoch: second))
+    metadata.course.beginPhase("seal", at: Timestamp(secondsSinceEpoch: 1_795_406_800))
+    metadata.course.endPhase(at: Timestamp(secondsSinceEpoch: second))
     metadata.outcome = "work_failed"
     metadata.exitCode = 5
     return metadata

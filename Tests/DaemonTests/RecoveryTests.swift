@@ -103,9 +103,9 @@ struct RecoveryTests {
       }
       let end = Self.stagedEnd
       for (phase, seconds) in [("command", -5), ("teardown", 0), ("seal", 1)] as [(String, Int)] {
-        staged.beginPhase(phase, at: end + .seconds(seconds))
+        staged.course.beginPhase(phase, at: end + .seconds(seconds))
       }
-      staged.endPhase(at: end + .seconds(1))
+      staged.course.endPhase(at: end + .seconds(1))
       staged.endTimestamp = end
       staged.commit = String(repeating: "c", count: 40)
       staged.imageDigest = "sha256:\(String(repeating: "d", count: 64))"

@@ -48,7 +48,7 @@ struct FactsTests {
     var lines: [Substring] = []
     for step in Facts.Step.allCases {
       facts.step = step
-      facts.metadata.beginPhase("\(step)", at: Timestamp(secondsSinceEpoch: 1_795_000_002))
+      facts.metadata.course.beginPhase("\(step)", at: Timestamp(secondsSinceEpoch: 1_795_000_002))
       if step == .prepared { facts.metadata.imageDigest = "sha256:00ff" }
       if step == .released {
         facts.deadlineNanoseconds = 97
