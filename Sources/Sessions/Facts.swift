@@ -6,8 +6,7 @@ internal import JSON
 internal import Profiles
 internal import Reactor
 
-/// The content of `facts.jsonl` in a session's private directory: a line with what never changes, and then a line for each
-/// step, with all that does. The last whole line holds.
+/// What the journal has of a session: what never changes, and with each step all that does. The last record holds.
 ///
 /// Each step is on disk before the session takes it, so what the file says has at least been tried, and what comes
 /// after it has not. Names and sources of credentials are in it, their values never.
@@ -15,7 +14,7 @@ internal import Reactor
 struct Facts: Sendable, Equatable {
   /// The version of this form. Facts of another one cannot be read.
   static let currentVersion = 2
-  /// The largest file that is read or appended to, in bytes. A profile comes from a configuration file, which is smaller.
+  /// The largest record, in bytes. A profile comes from a configuration file, which is smaller.
   static let sizeLimit = 1 << 22
 
   /// How far the session has come at least.
@@ -146,58 +145,79 @@ struct Facts: Sendable, Equatable {
   /// When the session must have ended; nil when it may take as long as it takes.
   var deadline: Instant? { progress.deadlineNanoseconds.map { Instant(nanoseconds: $0) } }
 
-  /// Reads a file's content. What follows its last newline was cut off, by a full disk or the daemon's end: it is of a step
-  /// that was not taken.
+  /// Reads records of a session.
+  ///
+  /// - Parameters:
+  ///   - whole: the last one that says what never changes.
+  ///   - latest: the last one. No other: an earlier one would say that less was tried than was.
+  /// - Throws: why they cannot be read, as a clause.
+  init(_ whole: [UInt8], latest: [UInt8]) throws(Unreadable) {
+    struct Version: Decodable {
+      struct Origin: Decodable { let version: Int }
+      let origin: Origin
+    }
+    struct Whole: Decodable { let origin: Origin }
+    struct Latest: Decodable { let progress: Progress }
+    let decoder = JSONDecoder()
+    try Self.requireVersion(try? decoder.decode(Version.self, from: Data(whole)).origin.version)
+    do {
+      origin = try decoder.decode(Whole.self, from: Data(whole)).origin
+      progress = try decoder.decode(Latest.self, from: Data(latest)).progress
+    } catch {
+      throw Unreadable(reason: "it lacks something")
+    }
+  }
+
+  /// Reads the file that builds before the journal had for each session: a line with what never changes, and one for each
+  /// step. What follows its last newline is of a step that was not taken. nil where the making was cut short: of such a file
+  /// no session was accepted.
   ///
   /// - Throws: why it cannot be read, as a clause.
-  init(parsing bytes: [UInt8]) throws(Unreadable) {
+  init?(former bytes: [UInt8]) throws(Unreadable) {
+    struct Version: Decodable { let version: Int }
+    guard let end = bytes.lastIndex(of: Self.newline), bytes.firstIndex(of: Self.newline) != end else {
+      return nil
+    }
     let decoder = JSONDecoder()
-    let lines = bytes[..<Self.wholeLines(of: bytes)].split(separator: Self.newline)
-    // The version first: the other keys of another form mean something else.
-    guard let first = lines.first, let form = try? decoder.decode(Form.self, from: Data(first)) else {
-      throw Unreadable(reason: "it is not JSON with a version")
-    }
-    guard form.version == Self.currentVersion else {
-      throw Unreadable(
-        reason: "it is of version \(form.version), and this build knows \(Self.currentVersion)")
-    }
+    let lines = bytes[..<end].split(separator: Self.newline)
+    try Self.requireVersion(lines.first.flatMap { try? decoder.decode(Version.self, from: Data($0)).version })
     do {
-      origin = try decoder.decode(Origin.self, from: Data(first))
-      // The last and no other: an earlier one would say that less was tried than was.
+      origin = try decoder.decode(Origin.self, from: Data(lines[0]))
       progress = try decoder.decode(Progress.self, from: Data(lines[lines.count - 1]))
     } catch {
       throw Unreadable(reason: "it lacks something")
     }
   }
 
-  /// Whether a file's content is that of facts whose making was finished: both lines are there. Of a file that was never
-  /// finished no session was accepted.
-  static func isMade(_ bytes: [UInt8]) -> Bool {
-    bytes.firstIndex(of: newline).map { bytes[($0 + 1)...].contains(newline) } ?? false
+  /// The version first: the other keys of another form mean something else.
+  private static func requireVersion(_ version: Int?) throws(Unreadable) {
+    guard let version else { throw Unreadable(reason: "it is not JSON with a version") }
+    guard version != currentVersion else { return }
+    throw Unreadable(reason: "it is of version \(version), and this build knows \(currentVersion)")
   }
 
-  /// How many bytes of a file's content are whole lines.
-  static func wholeLines(of bytes: [UInt8]) -> Int {
-    bytes.lastIndex(of: newline).map { $0 + 1 } ?? 0
-  }
-
-  /// What ends each line, and is nowhere in one.
+  /// What separates records, and is nowhere in one.
   static let newline = UInt8(ascii: "\n")
 
-  /// The bytes of a file that begins with this step.
-  func lines() -> [UInt8] {
+  /// What a record begins with; the session's id follows.
+  static let recordHead = Array("{\"session\":\"".utf8)
+
+  /// What is appended to the journal for this step.
+  ///
+  /// - Parameter isWhole: whether with what never changes, which an earlier record may say.
+  func journalRecord(isWhole: Bool) -> [UInt8] {
     var json = JSONWriter()
-    origin.write(to: &json)
     json.endLine()
-    progress.write(to: &json)
+    json.object { json in
+      json.field(RecordKeys.session, origin.metadata.sessionID)
+      if isWhole { json.field(RecordKeys.origin, origin) }
+      json.field(RecordKeys.progress, progress)
+    }
     json.endLine()
     return json.bytes()
   }
 
-  /// The line that is appended for this step.
-  func progressLine() -> [UInt8] { progress.jsonLine() }
-
-  private struct Form: Decodable { let version: Int }
+  private enum RecordKeys: String, CodingKey { case session, origin, progress }
 }
 
 extension Facts.Origin: JSONObject {

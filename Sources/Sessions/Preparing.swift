@@ -26,18 +26,21 @@ extension Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(in: host.runtimeDirectory, session: id)
+      let file = host.journal.hold()
       // One that is to wait for its turn has its record brought to the disk then.
       let synchronization = isQueued ? nil : Synchronization()
       // All that waits for a disk in one go: each coming and going of the worker costs as much as a file. The session goes on
       // when its record is there, and only its release waits until that is on the disk.
       let (made, images) = await host.worker.run {
         [profiles = host.profiles, profile = invocation.profile, store = host.containers.images] in
-        let (made, fresh) = make(directory, facts, profile, profiles)
+        let (made, fresh) = make(directory, facts, in: file, profile, profiles)
         return ((made, store?.state), rest: { isQueued ? nil : synchronize(fresh) })
       } onRest: {
         synchronization?.end($0)
       }
+      let place = Journal.Place(origin: file.number, progress: file.number)
       let session: Session
+      if case .made = made {} else { host.discard(host.journal.leave(place)) }
       switch made {
       case .collision: continue
       case .moved:
@@ -50,12 +53,14 @@ extension Session {
         continue
       case .failed(let sentence): throw SessionRefusal(sentence)
       case .made where isQueued:
-        session = Session(host: host, id: id, containerName: name, facts: facts, beginning: .queued)
+        session = Session(
+          host: host, id: id, containerName: name, facts: facts, at: place, beginning: .queued)
       case .made:
         var invocation = invocation
         invocation.imageStore = images
         session = Session(
-          host: host, id: id, containerName: name, facts: facts, beginning: .prepared, invocation: invocation)
+          host: host, id: id, containerName: name, facts: facts, at: place, beginning: .prepared,
+          invocation: invocation)
       }
       session.synchronization = synchronization
       return session
@@ -85,14 +90,15 @@ extension Session {
   private enum Preparation: Sendable {
     case made
     case collision
-    /// Another runtime directory is where the one was that is open.
+    /// Another runtime directory is where the one was that is open, or the journal has gone.
     case moved
     case failed(String)
   }
 
   /// On the worker: the facts before the record, so that no record is without them.
   private nonisolated static func make(
-    _ directory: PrivateDirectory, _ facts: Facts, _ profile: Profile, _ profiles: OpenProfiles
+    _ directory: PrivateDirectory, _ facts: Facts, in file: JournalFile, _ profile: Profile,
+    _ profiles: OpenProfiles
   ) -> (Preparation, Record.Fresh?) {
     do throws(SessionRefusal) {
       try Invocation.requireFiles(of: profile)
@@ -100,7 +106,11 @@ extension Session {
       return (.failed(error.description), nil)
     }
     do throws(SystemError) {
-      guard try directory.create(facts) else { return (.moved, nil) }
+      guard try directory.create() else { return (.moved, nil) }
+      guard try file.append(facts.journalRecord(isWhole: true)) else {
+        try? directory.remove()
+        return (.moved, nil)
+      }
     } catch {
       guard error.errno != .fileExists else { return (.collision, nil) }
       try? directory.remove()

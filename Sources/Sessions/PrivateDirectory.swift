@@ -5,9 +5,9 @@ public import Reactor
 internal import SystemPackage
 internal import Time
 
-/// Holds a session's FIFO, the process ids that podman writes, and its facts, which go last. The session's report is beside
-/// it, so that one watch of the runtime directory tells of the reports of all sessions; it is there only while the directory
-/// is.
+/// Holds a session's FIFO and the process ids that podman writes. The session's report is beside it, so that one watch of the
+/// runtime directory tells of the reports of all sessions; it is there only while the directory is. What the journal says of
+/// a session without a directory is of one that is over.
 ///
 /// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`. What each session needs is named in the
 /// runtime directory, where that is open, so that its path is not walked for each; what is rare goes by the path.
@@ -29,9 +29,8 @@ public struct PrivateDirectory: Sendable {
   private static let formerReport = "/report"
   private static let conmonPid = "/conmon.pid"
   private static let containerPid = "/container.pid"
-  private static let facts = "/facts.jsonl"
-  /// What becomes the facts once it is whole. One name for all: the next one replaces what a killed daemon left.
-  private static let newFacts = "/.facts.jsonl.new"
+  /// Where builds before the journal had the facts.
+  private static let formerFacts = "/facts.jsonl"
 
   /// What it is named in; nil where its path is the name.
   private let parent: RuntimeDirectory?
@@ -48,7 +47,6 @@ public struct PrivateDirectory: Sendable {
   public var conmonPidPath: String { path + Self.conmonPid }
   /// Where podman writes the process id of the container's init.
   public var containerPidPath: String { path + Self.containerPid }
-  private var factsPath: String { path + Self.facts }
 
   /// Names the directory of a session. Nothing is made.
   init(in runtimeDirectory: RuntimeDirectory, session: SessionID) {
@@ -87,24 +85,13 @@ public struct PrivateDirectory: Sendable {
 
   /// The sessions that have a directory in the runtime directory.
   static func sessions(in runtimeDirectory: String) throws(SystemError) -> [SessionID] {
-    guard let directory = opendir(runtimeDirectory) else {
-      throw SystemError("open \(runtimeDirectory)", Errno(rawValue: errno))
-    }
-    defer { closedir(directory) }
-    var sessions: [SessionID] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if let session = SessionID(name) { sessions.append(session) }
-    }
-    return sessions
+    try RuntimeDirectory.names(in: runtimeDirectory).compactMap { SessionID($0) }
   }
 
-  /// Makes the directory with FIFO, report and facts, all for its owner only.
+  /// Makes the directory with FIFO and report, all for its owner only.
   ///
   /// - Returns: false where the runtime directory is another than the one that is open. Nothing is left then.
-  func create(_ facts: Facts) throws(SystemError) -> Bool {
+  func create() throws(SystemError) -> Bool {
     // By its path, which is what podman gets.
     try check("mkdir \(path)", path.withCString { mkdir($0, 0o700) })
     if withPlace(of: Self.envelope, { mkfifoat(root, $0, 0o600) }) < 0 {
@@ -116,10 +103,13 @@ public struct PrivateDirectory: Sendable {
       return false
     }
     try check("mknod \(reportPath)", withPlace(of: Self.report) { mknodat(root, $0, S_IFREG | 0o600, 0) })
-    let file = withPlace(of: Self.facts) { openat(root, $0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) }
-    // Until the last newline is there the file counts as none: see `Facts.isMade`.
-    try write(facts.lines(), to: Descriptor(owning: try check("open \(factsPath)", file)), at: factsPath)
     return true
+  }
+
+  /// Makes the directory again where it was lost.
+  func restore() throws(SystemError) {
+    guard path.withCString({ mkdir($0, 0o700) }) < 0, errno != EEXIST else { return }
+    throw SystemError("mkdir \(path)", Errno(rawValue: errno))
   }
 
   /// Opens the FIFO for reading and writing, so that it keeps what is written before the container reads. A container that
@@ -129,109 +119,17 @@ public struct PrivateDirectory: Sendable {
     return Descriptor(owning: try check("open \(envelopePath)", envelope))
   }
 
-  // MARK: Facts
-
-  /// Adds a step to the facts: whoever reads them finds it whole, or what they said before. Where the file was lost it is
-  /// made, and the directory too. Not waited for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends
-  /// sessions.
-  ///
-  /// Safe to repeat when it has thrown.
-  ///
-  /// - Parameter isWhole: whether the one who calls knows that the file ends with a whole line, and that it is far from the
-  ///   limit of its size, because it wrote all of it; else that is looked at first.
-  func write(_ facts: Facts, isWhole: Bool = false) throws(SystemError) {
-    // Of what only a record tells there are no facts, or none that can be read.
-    guard facts.profile != nil, try append(facts.progressLine(), isWhole: isWhole) else {
-      return try replace(facts)
+  /// The facts as a build before the journal has left them; nil when there are none, or that daemon was killed while it made
+  /// them.
+  func formerFacts() throws(Facts.Unreadable) -> Facts? {
+    let raw = withPlace(of: Self.formerFacts) {
+      openat(root, $0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     }
-  }
-
-  /// Appends a line. It counts from the moment that its newline, its last byte, is there.
-  ///
-  /// - Returns: whether there is a file that it could be appended to.
-  private func append(_ line: [UInt8], isWhole: Bool) throws(SystemError) -> Bool {
-    let raw = withPlace(of: Self.facts) { openat(root, $0, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC) }
-    guard raw >= 0 || errno != ENOENT else { return false }
-    let file = Descriptor(owning: try check("open \(factsPath)", raw))
-    if !isWhole {
-      let length = try cutToWholeLines(file)
-      guard length > 0 else { return false }
-      guard length + line.count <= Facts.sizeLimit else {
-        throw SystemError("write \(factsPath)", .fileTooLarge)
-      }
-    }
-    try write(line, to: file, at: factsPath)
-    return true
-  }
-
-  /// Removes what a write has left that was cut short, so that nothing is ever glued to it.
-  ///
-  /// - Returns: the length of the file then.
-  private func cutToWholeLines(_ file: borrowing Descriptor) throws(SystemError) -> Int {
-    let length = lseek(file.raw, 0, SEEK_END)
-    var last: UInt8 = 0
-    guard length == 0 || pread(file.raw, &last, 1, length - 1) == 1 else {
-      throw SystemError("read \(factsPath)", Errno(rawValue: errno))
-    }
-    guard length > 0, last != Facts.newline else { return length }
-    lseek(file.raw, 0, SEEK_SET)
-    var bytes: [UInt8] = []
-    do throws(Facts.Unreadable) {
-      bytes = try content(of: file)
-    } catch {
-      throw SystemError("read \(factsPath)", .fileTooLarge)
-    }
-    guard bytes.count == length else { throw SystemError("read \(factsPath)", .ioError) }
-    let whole = Facts.wholeLines(of: bytes)
-    try check("ftruncate \(factsPath)", ftruncate(file.raw, whole))
-    return whole
-  }
-
-  /// Puts other facts in the place of those that there are, by a rename: whoever reads them finds the old ones or the new
-  /// ones, whole. The directory is made where it was lost.
-  private func replace(_ facts: Facts) throws(SystemError) {
-    let new = path + Self.newFacts
-    var raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
-    if raw < 0, errno == ENOENT {
-      guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
-        throw SystemError("mkdir \(path)", Errno(rawValue: errno))
-      }
-      raw = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
-    }
-    let file = Descriptor(owning: try check("open \(new)", raw))
-    do throws(SystemError) {
-      try write(facts.lines(), to: file, at: new)
-    } catch {
-      unlink(new)
-      throw error
-    }
-    try check("rename \(new)", rename(new, factsPath))
-  }
-
-  /// Writes all of it, at once where there is room.
-  private func write(
-    _ bytes: [UInt8], to file: borrowing Descriptor, at name: @autoclosure () -> String
-  ) throws(SystemError) {
-    var written = 0
-    while written < bytes.count {
-      let count = bytes[written...].withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
-      guard count > 0 else {
-        let error = Errno(rawValue: errno)
-        throw SystemError("write \(name())", error)
-      }
-      written += count
-    }
-  }
-
-  /// The facts as they stand; nil when there are none, or a daemon was killed while it made them.
-  func facts() throws(Facts.Unreadable) -> Facts? {
-    let raw = withPlace(of: Self.facts) { openat(root, $0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
     guard raw >= 0 else {
       guard errno != ENOENT else { return nil }
       throw Facts.Unreadable(reason: "\(Errno(rawValue: errno))")
     }
-    let bytes = try content(of: Descriptor(owning: raw))
-    return Facts.isMade(bytes) ? try Facts(parsing: bytes) : nil
+    return try Facts(former: try content(of: Descriptor(owning: raw)))
   }
 
   private func content(of file: borrowing Descriptor) throws(Facts.Unreadable) -> [UInt8] {
@@ -282,17 +180,16 @@ public struct PrivateDirectory: Sendable {
 
   // MARK: Removing
 
-  /// Removes it after its session, whose record holds the outcome by now: nobody needs its facts any more. What has gone is
-  /// removed already.
+  /// Removes it after its session, whose record holds the outcome by now. What has gone is removed already.
   func removeWhenComplete() throws(SystemError) {
-    for file in [Self.envelope, Self.report, Self.conmonPid, Self.containerPid, Self.facts] {
+    for file in [Self.envelope, Self.report, Self.conmonPid, Self.containerPid] {
       _ = withPlace(of: file) { unlinkat(root, $0, 0) }
     }
     // Something was not removed, or there is something else in it: `remove` looks what.
     if name.withCString({ unlinkat(root, $0, AT_REMOVEDIR) }) != 0 { try remove() }
   }
 
-  /// Removes the report, and the directory with the files in it, the facts last. What has gone is removed already.
+  /// Removes the report, and the directory with the files in it. What has gone is removed already.
   public func remove() throws(SystemError) {
     let report = reportPath
     if unlink(report) != 0, errno != ENOENT { throw SystemError("unlink \(report)", Errno(rawValue: errno)) }
@@ -302,7 +199,6 @@ public struct PrivateDirectory: Sendable {
     }
     defer { closedir(directory) }
     var entries = 0
-    var hasFacts = false
     while let entry = readdir(directory) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
@@ -310,13 +206,8 @@ public struct PrivateDirectory: Sendable {
       guard name != ".", name != ".." else { continue }
       entries += 1
       guard entries <= Self.entryLimit else { throw SystemError("rmdir \(path)", .directoryNotEmpty) }
-      if "/" + name == Self.facts {
-        hasFacts = true
-      } else {
-        try check("unlink \(name) in \(path)", unlinkat(dirfd(directory), name, 0))
-      }
+      try check("unlink \(name) in \(path)", unlinkat(dirfd(directory), name, 0))
     }
-    if hasFacts { try check("unlink \(factsPath)", unlink(factsPath)) }
     guard rmdir(path) != 0, errno != ENOENT else { return }
     throw SystemError("rmdir \(path)", Errno(rawValue: errno))
   }

@@ -35,6 +35,7 @@ public struct Recovery {
   /// What is known of one session before anything was decided.
   private struct Trace {
     var facts: Facts?
+    var place = Journal.Place()
     var hasDirectory = false
     var container: ContainerInspection?
   }
@@ -80,6 +81,7 @@ public struct Recovery {
       traces[id] = nil
     }
     await removeLeftovers(traces, recovered: recovered.count)
+    await removeUnneededFiles()
     // So that those that wait keep their places.
     return recovered.sorted { $0.session.facts.precedes($1.session.facts) }
   }
@@ -87,25 +89,50 @@ public struct Recovery {
   // MARK: Finding
 
   private func readDirectories() async throws(RecoveryFailure) -> [SessionID: Trace] {
-    let found = await host.worker.run { [parent = host.runtimeDirectory] in
-      Result { () throws(SystemError) in
-        try PrivateDirectory.sessions(in: parent.path).map { session in
-          let directory = PrivateDirectory(in: parent, session: session)
-          directory.adoptFormerReport()
-          return (session, Result { () throws(Facts.Unreadable) in try directory.facts() })
-        }
-      }
-    }
-    var traces: [SessionID: Trace] = [:]
+    let found: Found
     do throws(SystemError) {
-      for (session, facts) in try found.get() {
-        traces[session] = Trace(facts: usable(facts, of: session), hasDirectory: true)
+      found = try await host.worker.run { [parent = host.runtimeDirectory] () throws(SystemError) in
+        try Found(in: parent)
       }
     } catch {
       throw RecoveryFailure(
         description: "The runtime directory cannot be read (\(error)): give the daemon's user access to it.")
     }
-    return traces
+    if found.strays > 0 {
+      fail("Of the journal \(found.strays) records name no session: see who wrote them.")
+    }
+    host.journal.begin(after: found.lastFile)
+    return found.sessions.reduce(into: [:]) { traces, found in
+      let facts = usable(found.facts, of: found.session)
+      traces[found.session] = Trace(
+        facts: facts, place: facts == nil ? Journal.Place() : found.place, hasDirectory: true)
+    }
+  }
+
+  /// What earlier daemons have left in the runtime directory.
+  private struct Found: Sendable {
+    typealias Left = (session: SessionID, facts: Result<Facts?, Facts.Unreadable>, place: Journal.Place)
+
+    let sessions: [Left]
+    let lastFile: Int
+    let strays: Int
+
+    /// On the worker: looks.
+    init(in runtimeDirectory: RuntimeDirectory) throws(SystemError) {
+      let found = try PrivateDirectory.sessions(in: runtimeDirectory.path)
+      let journal = try JournalReading(of: Set(found), in: runtimeDirectory.path)
+      (lastFile, strays) = (journal.numbers.last ?? 0, journal.strays)
+      sessions = found.map { session in
+        let directory = PrivateDirectory(in: runtimeDirectory, session: session)
+        directory.adoptFormerReport()
+        let records = journal.records[session]
+        let facts = Result { () throws(Facts.Unreadable) in
+          guard let records else { return try directory.formerFacts() }
+          return try records.facts()
+        }
+        return (session, facts, records?.place ?? Journal.Place())
+      }
+    }
   }
 
   private func usable(_ reading: Result<Facts?, Facts.Unreadable>, of session: SessionID) -> Facts? {
@@ -245,7 +272,9 @@ public struct Recovery {
       beginning = .ended(.failed(reason: reason), at: await endTime(findings, facts))
     }
     tell(id, facts, decision)
-    let session = Session(host: host, id: id, containerName: name, facts: facts, beginning: beginning)
+    host.journal.adopt(trace.place)
+    let session = Session(
+      host: host, id: id, containerName: name, facts: facts, at: trace.place, beginning: beginning)
     return RecoveredSession(
       session: session, goesOn: decision == .goesOn, isQueued: decision == .queued)
   }
@@ -340,6 +369,15 @@ public struct Recovery {
         "removed_directories": .stringConvertible(directories),
         "recovered_sessions": .stringConvertible(recovered),
       ])
+  }
+
+  /// What the journal has of sessions that are over.
+  private func removeUnneededFiles() async {
+    let needed = host.journal.needed
+    await host.worker.run { [path = host.runtimeDirectory.path] in
+      guard let numbers = try? JournalFile.numbers(in: path) else { return }
+      for number in numbers where !needed.contains(number) { JournalFile(number, in: path).remove() }
+    }
   }
 
   private func remove(_ id: SessionID, _ trace: Trace) async -> (container: Bool, directory: Bool) {

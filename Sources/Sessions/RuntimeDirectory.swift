@@ -23,4 +23,18 @@ final class RuntimeDirectory: Sendable {
 
   /// What names can be looked up in.
   var raw: Int32 { descriptor.raw }
+
+  /// The names of all that is in a directory.
+  static func names(in path: String) throws(SystemError) -> [String] {
+    guard let directory = opendir(path) else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      names.append(
+        withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+          String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        })
+    }
+    return names
+  }
 }

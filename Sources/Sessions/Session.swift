@@ -52,8 +52,8 @@ public final class Session {
   var isLaunched: Bool
   /// When its container ended; nil for now.
   var endTime: Timestamp?
-  /// Whether the file of its facts is known to end with a whole line.
-  private var hasWholeFacts: Bool
+  /// Where its facts are.
+  var place: Journal.Place
   /// Whether the envelope has been written, all of it.
   var isWritten = false
   /// Whether the container has shown that it reads its envelope.
@@ -155,17 +155,16 @@ public final class Session {
   }
 
   init(
-    host: SessionHost, id: SessionID, containerName: ContainerName, facts: Facts, beginning: Beginning,
-    invocation: Invocation? = nil
+    host: SessionHost, id: SessionID, containerName: ContainerName, facts: Facts, at place: Journal.Place,
+    beginning: Beginning, invocation: Invocation? = nil
   ) {
     self.host = host
     self.id = id
     self.containerName = containerName
     self.facts = facts
+    self.place = place
     self.beginning = beginning
     pending = invocation.map { .invocation($0) }
-    // Facts that an earlier daemon wrote may have been cut.
-    hasWholeFacts = host.isRuntimeInMemory && invocation != nil
     // What an earlier daemon did is not believed to have been all, so that its sessions have their containers removed.
     switch beginning {
     case .queued, .prepared: isLaunched = false
@@ -283,23 +282,6 @@ public final class Session {
     }
     Checkpoint.ended.pass()
     tell(ending, conclusion)
-  }
-
-  /// Puts the facts, and that it takes this step, where the next daemon finds them.
-  func keep(_ step: Facts.Step) async throws(SystemError) {
-    facts.step = step
-    // What was written on the loop is known to have been written whole: nothing else writes between.
-    let isWhole = hasWholeFacts
-    hasWholeFacts = false
-    if host.isRuntimeInMemory {
-      // By a call of its own: what is handed over is copied.
-      try directory.write(facts, isWhole: isWhole)
-    } else {
-      try await host.onRuntimeDirectory { [directory, facts] () throws(SystemError) in
-        try directory.write(facts, isWhole: isWhole)
-      }
-    }
-    hasWholeFacts = host.isRuntimeInMemory
   }
 
   /// Goes on to the next step, and notes when.

@@ -30,6 +30,8 @@ public final class SessionHost {
   let ends = Line(limit: endLimit)
   /// Whose record is completed next. A line of its own: a slow disk must not hold up removals.
   let completions = Line(limit: completionLimit)
+  /// Where the facts of all sessions are.
+  let journal: Journal
   /// For what the sessions' setups report.
   let reports: Reports
   /// The first 8 hex digits that mark everything of this daemon.
@@ -60,6 +62,7 @@ public final class SessionHost {
     _ = Boot.id
     self.daemonID = daemonID
     self.runtimeDirectory = try RuntimeDirectory(runtimeDirectory)
+    journal = Journal(in: runtimeDirectory)
     self.auditRoot = auditRoot
     profiles = OpenProfiles(auditRoot: auditRoot)
     self.sealCommand = sealCommand
@@ -79,6 +82,7 @@ public final class SessionHost {
       [path = runtimeDirectory.path] () throws(SystemError) in
       (try RuntimeDirectory(path), MemoryFileSystem.holds(path))
     }
+    journal.lose()
     watchReports()
   }
 
@@ -89,6 +93,12 @@ public final class SessionHost {
   ) async throws(Failure) -> Value {
     guard isRuntimeInMemory else { return try await worker.run(body) }
     return try body()
+  }
+
+  /// Removes files of the journal that nobody needs any more.
+  func discard(_ files: [JournalFile]) {
+    guard !files.isEmpty else { return }
+    Loop.spawn { await self.onRuntimeDirectory { for file in files { file.remove() } } }
   }
 
   /// Whose container is started next, of a profile: one whose launches hang must hold no other back.

@@ -102,24 +102,6 @@ extension Session {
     canBeLeft = true
   }
 
-  /// So that the next daemon ends it, too, should this one end before the session does.
-  func note(_ end: Facts.RequestedEnd) {
-    guard facts.requestedEnd == nil else { return }
-    facts.requestedEnd = end
-    keepInPassing()
-  }
-
-  /// Keeps what the facts say by now. The session does not wait for it.
-  private func keepInPassing() {
-    Loop.spawn {
-      do throws(SystemError) {
-        try await self.keep(self.facts.step)
-      } catch {
-        self.fail("facts", "\(error)")
-      }
-    }
-  }
-
   /// The report is a small file that was just written: its page is in memory, so reading it waits for no disk.
   func readReport(writtenAt time: Timestamp? = nil) {
     // The command is the last that it tells of.

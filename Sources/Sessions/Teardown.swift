@@ -41,8 +41,8 @@ extension Session {
 
   /// Completes the record of a session that has been removed, in an order in which the next daemon can go on anywhere.
   ///
-  /// The private directory is the last to go, with the facts in it: between the seal and the publishing nothing else holds the
-  /// outcome.
+  /// The private directory is the last to go, and the session with it for the next daemon: between the seal and the publishing
+  /// nothing but its facts holds the outcome.
   ///
   /// - Returns: why the record is incomplete, as sentences. Facts then stay, and the next daemon tries again.
   @inline(never) func leave(_ departure: Departure) async -> [String] {
@@ -54,8 +54,11 @@ extension Session {
       if let problem = sealed.problem { return [incomplete(problem)] }
       if let problem = await publish(departure.conclusion, sealed.staged) { return [incomplete(problem)] }
     }
+    // Its facts are of no session once the directory has gone.
+    let unneeded = host.journal.leave(place)
     do throws(SystemError) {
       try await host.onRuntimeDirectory { [directory] () throws(SystemError) in
+        defer { for file in unneeded { file.remove() } }
         try directory.removeWhenComplete()
       }
       Checkpoint.directoryRemoved.pass()

@@ -9,6 +9,7 @@ import Testing
 
 @testable import Audit
 @testable import Daemon
+@testable import Sessions
 
 @Suite("Faults below the daemon")
 struct FaultTests {
@@ -59,6 +60,14 @@ struct FaultTests {
     await #expect(processExitsWith: .success) {
       try prepareService()
       try await fillRuntimeDirectory()
+    }
+  }
+
+  @Test("facts that somebody has removed are written whole with the next step", .exitTest)
+  func removedJournal() async {
+    await #expect(processExitsWith: .success) {
+      try prepareService()
+      try await removeJournal()
     }
   }
 
@@ -302,6 +311,36 @@ private struct SmallDisk {
   #expect(await fixture.end() == nil)
 }
 
+@Loop private func removeJournal() async throws {
+  let fixture = try ServiceFixture()
+  defer { fixture.scratch.remove() }
+  fixture.start()
+  let client = try await fixture.connect()
+  defer { client.close() }
+  // All of it, or the journal alone, while a container runs; what there is then when it is to be removed.
+  for (number, files) in ["*", "journal"].enumerated() {
+    let seen = "\(fixture.scratch.path)/seen_\(number)"
+    try fixture.on("end", "rm -r \"$here\"/run/*/\(files)")
+    try fixture.on("rm", "cp -r \"$here\"/run/*/ \(seen)")
+    let session = try #require(await fixture.run(client, code: 4))
+    #expect(session.outcome == "nothing_ready")
+    #expect(session.problems == [])
+    let id = try #require(SessionID(session.id))
+    let facts = try #require(try JournalReading(of: [id], in: seen).records[id]?.facts())
+    #expect(facts.step == .ended)
+    #expect(facts.ending == .exited(code: 4))
+    #expect(facts.profile?.name == "worker")
+    #expect(try PrivateDirectory.sessions(in: seen) == [id])
+    #expect(entries(of: fixture.runtimeDirectory) == [])
+    fixture.clear("end")
+    fixture.clear("rm")
+  }
+  #expect(ServiceFixture.log["runner.lifecycle_failure"].isEmpty)
+  #expect(try await fixture.run(client)?.outcome == "success")
+  #expect(raise(SIGTERM) == 0)
+  #expect(await fixture.end() == nil)
+}
+
 @Loop private func replaceRuntimeDirectory() async throws {
   let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
@@ -348,7 +387,7 @@ private struct SmallDisk {
   // How long the facts are when each step comes to be added.
   let verbs = ["started", "end"]
   for verb in verbs {
-    try fixture.on(verb, "cat \"$here\"/run/*/*/facts.jsonl >\"$here/facts_\(verb)\"")
+    try fixture.on(verb, "cat \"$here\"/run/*/journal/*.jsonl >\"$here/facts_\(verb)\"")
   }
   #expect(try await fixture.run(client)?.outcome == "success")
   for verb in verbs { fixture.clear(verb) }

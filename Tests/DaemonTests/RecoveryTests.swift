@@ -88,8 +88,15 @@ struct RecoveryTests {
       facts.step = step
       facts.ending = ending
       if step == .ended { facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_009) }
-      let directory = PrivateDirectory(path: directory(session))
-      _ = try directory.create(facts)
+      #expect(try PrivateDirectory(path: directory(session)).create())
+      let file = JournalFile(1, in: instance.runtimeDirectory)
+      #expect(try file.append(facts.journalRecord(isWhole: true)))
+    }
+
+    /// What the next start finds of a session in the journal.
+    func facts(_ session: String) throws -> Facts? {
+      let id = try #require(SessionID(session))
+      return try JournalReading(of: [id], in: instance.runtimeDirectory).records[id]?.facts()
     }
 
     /// A record as the power failure has left it that came when its container was being removed: sealed, and how it ended
@@ -221,6 +228,46 @@ struct RecoveryTests {
     #expect(!exists("\(directory).report"))
   }
 
+  @Test("facts of a build before the journal are read, and kept in the journal from then on") @Loop
+  func formerFacts() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .released)
+    let journal = "\(fixture.instance.runtimeDirectory)/journal"
+    let record = try contents(of: "\(journal)/1.jsonl")
+    let parts = try #require(record.firstMatch(of: /"origin":(.*),"progress":(.*)}\n/))
+    #expect(unlink("\(journal)/1.jsonl") == 0)
+    #expect(rmdir(journal) == 0)
+    try write("\(parts.1)\n\(parts.2)\n", to: "\(fixture.directory(Self.one))/facts.jsonl")
+    try write("clone\ncommand\n", to: "\(fixture.directory(Self.one)).report")
+    try fixture.leaveContainers([(Self.one, "exited", 3, true)])
+    // What cannot be completed has its facts where the start after this one looks first.
+    let held = fixture.record(Self.one)
+    try write("x", to: "\(held.runaPath)/file")
+    #expect(link("\(held.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
+    #expect(try await fixture.recover()[Self.one]?.outcome == .blocked)
+    #expect(try fixture.facts(Self.one)?.ending == .exited(code: 3))
+    #expect(try fixture.facts(Self.one)?.profile == nil)
+    #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
+    #expect(try await fixture.recover()[Self.one]?.problems == [])
+    #expect(held.metadata?.outcome == "blocked")
+    #expect(!exists(fixture.directory(Self.one)))
+  }
+
+  @Test("a journal that cannot be read stops the start, with the reason") @Loop
+  func unreadableJournal() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .released)
+    let file = "\(fixture.instance.runtimeDirectory)/journal/1.jsonl"
+    #expect(truncate(file, off_t(JournalFile.sizeLimit + 1)) == 0)
+    let failure = await #expect(throws: RecoveryFailure.self) { try await fixture.recover() }
+    #expect(
+      failure?.description.hasPrefix("The runtime directory cannot be read (read \(file): File too large)")
+        == true)
+    #expect(exists(fixture.directory(Self.one)))
+  }
+
   @Test("an end that was written down holds, whatever is left of the session") @Loop
   func ended() async throws {
     let fixture = try Fixture()
@@ -264,7 +311,8 @@ struct RecoveryTests {
     let ends = try await fixture.recover()
     #expect(ends[Self.one]?.problems.count == 1)
     #expect(record.standing == .open)
-    #expect(exists("\(fixture.directory(Self.one))/facts.jsonl"))
+    #expect(try fixture.facts(Self.one)?.ending == .exited(code: 0))
+    #expect(exists(fixture.directory(Self.one)))
     #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
     let second = try await fixture.recover()
     #expect(second[Self.one]?.problems == [])
@@ -445,7 +493,8 @@ struct RecoveryTests {
     #expect(try await fixture.recover()[Self.one]?.problems.count == 1)
     #expect(unlink("\(fixture.scratch.path)/stuck") == 0)
     // And with the facts that the start before has written.
-    #expect(exists("\(fixture.directory(Self.one))/facts.jsonl"))
+    #expect(try fixture.facts(Self.one)?.ending == .exited(code: 3))
+    #expect(exists(fixture.directory(Self.one)))
     #expect(try await fixture.recover()[Self.one]?.problems == [])
     #expect(record.metadata?.outcome == "blocked")
     #expect(record.metadata?.endTimestamp == Fixture.stagedEnd)
@@ -470,7 +519,19 @@ struct RecoveryTests {
     }
     try write("x", to: "\(fixture.directory(Self.two)).report")
     #expect(mkdir(fixture.directory(Self.two), 0o700) == 0)
+    // Of sessions that are over, and what no daemon has written.
+    let journal = "\(fixture.instance.runtimeDirectory)/journal"
+    let over = "{\"session\":\"0000000000000009\",\"progress\":{}}"
+    for number in [4, 5] {
+      #expect(
+        try JournalFile(number, in: fixture.instance.runtimeDirectory).append(Array("\n\(over)\n\nx\n".utf8)))
+    }
     #expect(try await fixture.recover().isEmpty)
+    #expect(!exists(journal))
+    #expect(
+      fixture.events["runner.lifecycle_failure"].map { $0["reason"] } == [
+        "Of the journal 2 records name no session: see who wrote them."
+      ])
     let removed = try fixture.podman.calls(of: "rm").flatMap { $0.split(separator: " ") }
       .filter { $0.contains("worker") }.map(String.init)
     #expect(Set(removed) == Set(names.prefix(2)))
@@ -510,7 +571,8 @@ struct RecoveryTests {
     let failure = await #expect(throws: RecoveryFailure.self) { try await fixture.recover() }
     #expect(
       failure?.description.hasPrefix("Podman does not tell which containers there are (podman ps") == true)
-    #expect(exists("\(fixture.directory(Self.one))/facts.jsonl"))
+    #expect(try fixture.facts(Self.one)?.step == .released)
+    #expect(exists(fixture.directory(Self.one)))
   }
 
   @Test("a launch that an earlier daemon left behind is waited for before podman is asked") @Loop

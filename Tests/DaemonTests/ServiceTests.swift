@@ -286,8 +286,11 @@ private struct LogLine: Decodable {
 @Loop private func failToKeepFacts() async throws {
   let fixture = try ServiceFixture()
   defer { fixture.scratch.remove() }
-  // What stands for a full disk: in the place of the facts is a link that leads nowhere.
-  let fill = "for directory in \"$here\"/run/*/*/; do ln -sf /nowhere \"$directory/facts.jsonl\"; done\n"
+  // What stands for a full disk: in the place of the journal is a link that leads nowhere.
+  let fill = """
+    for directory in "$here"/run/*/; do rm -r "$directory/journal"; ln -s /nowhere "$directory/journal"; done
+
+    """
   try write(fill, to: "\(fixture.scratch.path)/on_run")
   fixture.start()
   let client = try await fixture.connect()
@@ -304,6 +307,7 @@ private struct LogLine: Decodable {
   #expect(try fixture.podman.calls(of: "run").count == 1)
   // The stand-in for a container goes on at the end of its FIFO, with nothing.
   #expect(!exists("\(fixture.scratch.path)/received"))
+  #expect(unlink("\(fixture.runtimeDirectory)/journal") == 0)
   #expect(raise(SIGTERM) == 0)
   #expect(await fixture.end() == nil)
   #expect(!exists(fixture.runtimeDirectory))

@@ -248,7 +248,7 @@ extension EndToEnd {
         let left = entries(of: "\(daemon.runtimeDirectory)/\(instance)")
         // Of the one that lives its directory and its report, of the dead one neither.
         let session = String(live.suffix(16))
-        #expect(left == [session, "\(session).report", "keep-me"].sorted())
+        #expect(left == [session, "\(session).report", "journal", "keep-me"].sorted())
 
         let list = try daemon.agentd("ps")
         #expect(list.text.contains(live.suffix(16)))

@@ -5,6 +5,7 @@ import Foundation
 import Glibc
 import Profiles
 import Reactor
+import SystemPackage
 import TestSupport
 import Testing
 import Time
@@ -15,8 +16,19 @@ import Time
 struct FactsTests {
   private let scratch = Scratch()
 
-  private var directory: PrivateDirectory { PrivateDirectory(path: "\(scratch.path)/session") }
-  private var path: String { "\(directory.path)/facts.jsonl" }
+  private let session = "0123456789abcdef"
+  private var directory: PrivateDirectory { PrivateDirectory(path: "\(scratch.path)/\(session)") }
+  private var file: JournalFile { JournalFile(1, in: scratch.path) }
+  private var path: String { "\(scratch.path)/journal/1.jsonl" }
+
+  private func append(_ facts: Facts, isWhole: Bool = false) throws {
+    #expect(try file.append(facts.journalRecord(isWhole: isWhole)))
+  }
+
+  /// What the next daemon reads.
+  private func read() throws -> Facts? {
+    try JournalReading(of: [#require(SessionID(session))], in: scratch.path).records.values.first?.facts()
+  }
 
   private func facts(command: [String] = ["run", "it"]) throws -> Facts {
     let profile = Profile(
@@ -65,14 +77,14 @@ struct FactsTests {
         facts.metadata.signal = 9
         facts.metadata.error = "it did\nnot"
       }
-      try directory.write(facts)
-      #expect(try directory.facts() == facts)
+      try append(facts, isWhole: lines.isEmpty)
+      #expect(try read() == facts)
       #expect(mode(of: path) == 0o600)
       // A step is one line more, and nothing before it is touched.
       let text = try contents(of: path)
       let now = text.split(separator: "\n")
       #expect(text.hasSuffix("\n"))
-      #expect(now.count == max(2, lines.count + 1))
+      #expect(now.count == lines.count + 1)
       #expect(now.starts(with: lines))
       lines = now
     }
@@ -91,16 +103,15 @@ struct FactsTests {
     facts.step = .ended
     facts.requestedEnd = .stop
     facts.ending = ending
-    try directory.write(facts)
-    #expect(try directory.facts() == facts)
+    try append(facts, isWhole: true)
+    #expect(try read() == facts)
   }
 
-  @Test("have the form that earlier builds read and wrote")
+  @Test("have the form that other builds read and wrote")
   func form() throws {
     var facts = try facts()
     facts.step = .ended
     facts.ending = .timedOut(code: nil)
-    let lines = String(decoding: facts.lines(), as: UTF8.self).split(separator: "\n")
     let origin = #"""
       {"version":2,"profile":{"name":"worker","base_image":"base:1","methodology_dir":"/m",\#
       "command":["run","it"],"mounts":[{"source":"/s","target":"/t","read_only":true}],\#
@@ -115,13 +126,20 @@ struct FactsTests {
       {"step":"ended","ending":{"timedOut":{}},"metadata":{"phases":[{"name":"image",\#
       "start_timestamp":"2026-11-18T11:06:41.000Z"}]}}
       """#
-    #expect(lines.map(String.init) == [origin, progress])
+    #expect(
+      String(decoding: facts.journalRecord(isWhole: true), as: UTF8.self)
+        == "\n{\"session\":\"\(session)\",\"origin\":\(origin),\"progress\":\(progress)}\n")
+    #expect(
+      String(decoding: facts.journalRecord(isWhole: false), as: UTF8.self)
+        == "\n{\"session\":\"\(session)\",\"progress\":\(progress)}\n")
+    // Before the journal each session had a file.
+    #expect(try Facts(former: Array("\(origin)\n\(progress)\n".utf8)) == facts)
   }
 
   @Test("a report is beside the directory, also one that an earlier build has made in it, and goes with it")
   func report() throws {
     defer { scratch.remove() }
-    _ = try directory.create(try facts())
+    _ = try directory.create()
     #expect(directory.reportPath == "\(directory.path).report")
     #expect(mode(of: directory.reportPath) == 0o600)
     #expect(directory.report() == SetupReport(parsing: []))
@@ -144,28 +162,32 @@ struct FactsTests {
     try directory.remove()
   }
 
-  @Test("that were cut anywhere in their last line are those before it, and what comes next is read")
-  func cutLine() throws {
+  @Test("that were cut anywhere in their last record are those before it, and what comes next is read")
+  func cutRecord() throws {
     defer { scratch.remove() }
     let first = try facts()
-    try directory.write(first)
+    try append(first, isWhole: true)
     let before = try contents(of: path)
-    var second = first
-    second.step = .released
-    try directory.write(second)
-    let after = try contents(of: path)
-    var third = second
-    third.step = .ended
-    third.ending = .exited(code: 4)
-    #expect(after.hasPrefix(before))
-    for length in before.utf8.count..<after.utf8.count {
-      try write(String(after.prefix(length)), to: path)
-      #expect(try directory.facts() == first)
-      try directory.write(third)
-      #expect(try directory.facts() == third)
-      let text = try contents(of: path)
-      #expect(text.hasPrefix(before))
-      #expect(text.split(separator: "\n").count == 3)
+    for isWhole in [false, true] {
+      var second = first
+      second.step = .released
+      try append(second, isWhole: isWhole)
+      let after = try contents(of: path)
+      var third = second
+      third.step = .ended
+      third.ending = .exited(code: 4)
+      #expect(after.hasPrefix(before))
+      for length in before.utf8.count..<after.utf8.count {
+        try write(String(after.prefix(length)), to: path)
+        #expect(try read() == first)
+        // Twice, where nothing tells from the outside that there was a first time.
+        for _ in 0..<2 {
+          try append(third)
+          #expect(try read() == third)
+        }
+        #expect(try contents(of: path).hasPrefix(after.prefix(length)))
+      }
+      try write(before, to: path)
     }
   }
 
@@ -175,89 +197,95 @@ struct FactsTests {
     await #expect(processExitsWith: .success) {
       let tests = FactsTests()
       defer { tests.scratch.remove() }
-      let directory = tests.directory
       let first = try tests.facts()
-      try directory.write(first)
-      let before = try contents(of: tests.path)
-      var second = first
-      second.step = .released
-      let line = second.progressLine().count
+      try tests.append(first, isWhole: true)
       signal(SIGXFSZ, SIG_IGN)
-      for room in 0..<line {
-        // A file that may not grow further takes what still fits, as a full disk does.
-        try limitFiles(to: before.utf8.count + room)
-        let error = #expect(throws: SystemError.self) { try directory.write(second) }
-        #expect(error?.errno == .fileTooLarge)
-        #expect(try contents(of: tests.path).utf8.count == before.utf8.count + room)
-        #expect(try directory.facts() == first)
+      for isWhole in [false, true] {
+        var second = first
+        second.step = .released
+        let record = second.journalRecord(isWhole: isWhole)
+        for room in 0..<record.count {
+          // A file that may not grow further takes what still fits, as a full disk does.
+          let before = try contents(of: tests.path)
+          try limitFiles(to: before.utf8.count + room)
+          let error = #expect(throws: SystemError.self) { try tests.file.append(record) }
+          #expect(error?.errno == .fileTooLarge)
+          let after = try contents(of: tests.path)
+          #expect(after.hasPrefix(before))
+          #expect(after.utf8.count == before.utf8.count + room)
+          #expect(try tests.read() == first)
+        }
+        let before = try contents(of: tests.path)
+        try limitFiles(to: before.utf8.count + record.count)
+        #expect(try tests.file.append(record))
+        #expect(try tests.read() == second)
+        #expect(try contents(of: tests.path).hasPrefix(before))
+        try limitFiles(to: 1 << 30)
+        try tests.append(first)
       }
-      try limitFiles(to: before.utf8.count + line)
-      try directory.write(second)
-      #expect(try directory.facts() == second)
-      #expect(try contents(of: tests.path).hasPrefix(before))
     }
   }
 
   @Test("do not grow beyond what is read")
   func sizeLimit() throws {
     defer { scratch.remove() }
-    let rest = try facts(command: [""]).lines().count
+    let rest = try facts(command: [""]).journalRecord(isWhole: true).count
+    func refusal(_ facts: Facts) -> Errno? {
+      #expect(throws: SystemError.self) { try file.append(facts.journalRecord(isWhole: true)) }?.errno
+    }
+    let tooLarge = try facts(command: [String(repeating: "x", count: Facts.sizeLimit - rest + 1)])
+    #expect(refusal(tooLarge) == .fileTooLarge)
+    #expect(try read() == nil)
     let facts = try facts(command: [String(repeating: "x", count: Facts.sizeLimit - rest)])
-    try directory.write(facts)
-    #expect(try contents(of: path).utf8.count == Facts.sizeLimit)
-    var next = facts
-    next.step = .released
-    let error = #expect(throws: SystemError.self) { try directory.write(next) }
+    for _ in 0..<(JournalFile.sizeLimit / Facts.sizeLimit) { try append(facts, isWhole: true) }
+    #expect(try contents(of: path).utf8.count == JournalFile.sizeLimit)
+    #expect(refusal(try self.facts()) == .fileTooLarge)
+    #expect(try read() == facts)
+    #expect(truncate(path, off_t(JournalFile.sizeLimit + 1)) == 0)
+    let error = #expect(throws: SystemError.self) { try read() }
     #expect(error?.errno == .fileTooLarge)
-    #expect(try directory.facts() == facts)
   }
 
-  @Test("that were lost, or cannot be read, are written whole")
+  @Test("are not written where nobody would find them")
   func lost() throws {
     defer { scratch.remove() }
-    var facts = try facts()
-    _ = try directory.create(facts)
+    let record = try facts().journalRecord(isWhole: true)
+    let file = file
+    #expect(try file.append(record))
+    #expect(try file.append(record))
     #expect(unlink(path) == 0)
-    facts.step = .released
-    try directory.write(facts)
-    #expect(try directory.facts() == facts)
-    try directory.remove()
-    facts.step = .released
-    try directory.write(facts)
-    #expect(try directory.facts() == facts)
-    // What never was a line is nothing to go on with.
-    for text in ["", "{\"version\""] {
-      try write(text, to: path)
-      try directory.write(facts)
-      #expect(try directory.facts() == facts)
+    #expect(try !file.append(record))
+    #expect(!exists(path))
+    // With the directory, and with all that it is in.
+    for isAllGone in [false, true] {
+      let other = JournalFile(isAllGone ? 3 : 2, in: scratch.path)
+      #expect(try other.append(record))
+      #expect(try read() == facts())
+      other.remove()
+      #expect(!exists("\(scratch.path)/journal"))
+      if isAllGone { #expect(rmdir(scratch.path) == 0) }
+      #expect(try !other.append(record))
     }
-    // Only the record tells of it: what is there is of another build, or broken.
-    try write("{\"version\":1}\n", to: path)
-    var told = Facts(
-      facts.metadata, containerName: facts.containerName, record: facts.record,
-      accepted: Instant(nanoseconds: 7))
-    for step in [Facts.Step.prepared, .ended] {
-      told.step = step
-      try directory.write(told)
-      #expect(try directory.facts() == told)
-    }
+    let error = #expect(throws: SystemError.self) { try JournalFile(4, in: scratch.path).append(record) }
+    #expect(error?.errno == .noSuchFileOrDirectory)
   }
 
   /// Facts of a session that was accepted in this run of the machine, or else in an earlier one.
   private func accepted(
     _ nanoseconds: UInt64, at seconds: Int64, id: String = "0", isOfThisBoot: Bool = true
   ) throws -> Facts {
-    let lines = try facts().lines().split(separator: Facts.newline)
-    var object = try #require(
-      JSONSerialization.jsonObject(with: Data(lines[0])) as? [String: Any])
-    var metadata = try #require(object["metadata"] as? [String: Any])
+    let record = try facts().journalRecord(isWhole: true)
+    var object = try #require(JSONSerialization.jsonObject(with: Data(record)) as? [String: Any])
+    var origin = try #require(object["origin"] as? [String: Any])
+    var metadata = try #require(origin["metadata"] as? [String: Any])
     metadata["start_timestamp"] = Timestamp(secondsSinceEpoch: seconds).description
     metadata["session_id"] = id
-    object["metadata"] = metadata
-    object["accepted_ns"] = nanoseconds
-    if !isOfThisBoot { object["boot_id"] = "of-another-run" }
-    let origin = try JSONSerialization.data(withJSONObject: object)
-    return try Facts(parsing: Array(origin) + [Facts.newline] + lines[1] + [Facts.newline])
+    origin["metadata"] = metadata
+    origin["accepted_ns"] = nanoseconds
+    if !isOfThisBoot { origin["boot_id"] = "of-another-run" }
+    object["origin"] = origin
+    let changed = Array(try JSONSerialization.data(withJSONObject: object))
+    return try Facts(changed, latest: changed)
   }
 
   @Test("are in the order of acceptance, those of earlier boots first, whatever the clock shows")
@@ -279,32 +307,48 @@ struct FactsTests {
   func cutMaking() throws {
     defer { scratch.remove() }
     let facts = try facts()
-    _ = try directory.create(facts)
-    #expect(try directory.facts() == facts)
+    try append(facts, isWhole: true)
+    #expect(try read() == facts)
     let whole = try contents(of: path)
     for length in 0..<whole.utf8.count {
       try write(String(whole.prefix(length)), to: path)
-      #expect(try directory.facts() == nil)
+      #expect(try read() == nil)
     }
     try write(whole.replacing("\"prepared\"", with: "\"launching\""), to: path)
-    #expect(try directory.facts() == facts)
+    #expect(try read() == facts)
   }
 
-  @Test("name credentials and never hold their values")
-  func secrets() throws {
-    defer { scratch.remove() }
-    try directory.write(try facts())
-    let text = try contents(of: path)
-    #expect(text.contains("WORKER_KEY"))
-    #expect(!text.contains("planted"))
+  /// The file of a build before the journal: the parts of a whole record, a line each.
+  private func former(_ facts: Facts) throws -> String {
+    let record = String(decoding: facts.journalRecord(isWhole: true), as: UTF8.self)
+    let parts = try #require(record.firstMatch(of: /"origin":(.*),"progress":(.*)}\n/))
+    return "\(parts.1)\n\(parts.2)\n"
   }
 
-  @Test("that are missing are none, and others say why they cannot be read")
-  func unreadable() throws {
+  @Test("of a build before the journal are read; those whose making or last line was cut, as it read them")
+  func former() throws {
     defer { scratch.remove() }
-    #expect(try directory.facts() == nil)
-    try directory.write(try facts())
-    let whole = try contents(of: path)
+    #expect(try directory.formerFacts() == nil)
+    #expect(mkdir(directory.path, 0o700) == 0)
+    let path = "\(directory.path)/facts.jsonl"
+    let facts = try facts()
+    let whole = try former(facts)
+    for length in 0..<whole.utf8.count {
+      try write(String(whole.prefix(length)), to: path)
+      #expect(try directory.formerFacts() == nil)
+    }
+    try write(whole, to: path)
+    #expect(try directory.formerFacts() == facts)
+    var ended = facts
+    ended.step = .ended
+    ended.ending = .exited(code: 4)
+    let lastLine = try #require(try former(ended).split(separator: "\n").last)
+    for length in 0..<lastLine.utf8.count {
+      try write(whole + lastLine.prefix(length), to: path)
+      #expect(try directory.formerFacts() == facts)
+    }
+    try write(whole + lastLine + "\n", to: path)
+    #expect(try directory.formerFacts() == ended)
     let firstLine = try #require(whole.split(separator: "\n").first)
     for (text, reason) in [
       ("\n\n", "it is not JSON with a version"),
@@ -316,44 +360,110 @@ struct FactsTests {
       ("{\"version\":2}\n{}\n", "it lacks something"),
     ] {
       try write(text, to: path)
-      #expect(throws: Facts.Unreadable(reason: reason)) { try directory.facts() }
+      #expect(throws: Facts.Unreadable(reason: reason)) { try directory.formerFacts() }
     }
-    #expect(truncate(path, Facts.sizeLimit + 1) == 0)
-    #expect(throws: Facts.Unreadable(reason: "it is too large")) { try directory.facts() }
+    #expect(truncate(path, off_t(Facts.sizeLimit + 1)) == 0)
+    #expect(throws: Facts.Unreadable(reason: "it is too large")) { try directory.formerFacts() }
+    // They go with it.
+    try directory.removeWhenComplete()
+    #expect(!exists(directory.path))
   }
 
-  @Test("stay whole when what is to replace them cannot be written")
-  func unreplaced() throws {
+  @Test("name credentials and never hold their values")
+  func secrets() throws {
     defer { scratch.remove() }
-    let known = try facts()
-    var facts = Facts(
-      known.metadata, containerName: known.containerName, record: known.record,
-      accepted: Instant(nanoseconds: 7))
-    try directory.write(facts)
-    // What stands for a full disk: the temporary name is taken by what cannot be written to.
-    #expect(mkdir("\(directory.path)/.facts.jsonl.new", 0o700) == 0)
-    let before = facts
-    facts.step = .ended
-    #expect(throws: SystemError.self) { try directory.write(facts) }
-    #expect(try directory.facts() == before)
+    try append(try facts(), isWhole: true)
+    let text = try contents(of: path)
+    #expect(text.contains("WORKER_KEY"))
+    #expect(!text.contains("planted"))
   }
 
-  @Test("go with their directory, whatever else is in it", arguments: [true, false])
+  @Test("that are missing are none, and others say why they cannot be read")
+  func unreadable() throws {
+    defer { scratch.remove() }
+    #expect(try read() == nil)
+    try append(try facts(), isWhole: true)
+    let whole = try contents(of: path)
+    let head = "\n{\"session\":\"\(session)\","
+    for (text, reason) in [
+      // Where it began was in a file that somebody has removed.
+      ("\(head)\"progress\":{}}\n", "it is not JSON with a version"),
+      ("\(head)\"origin\":{},\"progress\":{}}\n", "it is not JSON with a version"),
+      ("\(head)x\n", "it is not JSON with a version"),
+      // Its last step is not made up from one before.
+      (whole + "\(head)\"progress\":{\"step\":\"ended\"}}\n", "it lacks something"),
+      (whole + "\(head)x\n", "it lacks something"),
+      (
+        "\(head)\"origin\":{\"version\":3},\"progress\":{}}\n",
+        "it is of version 3, and this build knows 2"
+      ),
+      ("\(head)\"origin\":{\"version\":2},\"progress\":{}}\n", "it lacks something"),
+    ] {
+      try write(text, to: path)
+      #expect(throws: Facts.Unreadable(reason: reason)) { try read() }
+    }
+  }
+
+  @Test("of others are not in the way, nor is what no daemon has written, which is counted")
+  func strays() throws {
+    defer { scratch.remove() }
+    let id = try #require(SessionID(session))
+    let facts = try facts()
+    try append(facts, isWhole: true)
+    let whole = try contents(of: path)
+    let other = whole.replacing(session, with: "fedcba9876543210")
+    let strays = ["x", "{", "{\"session\":\"7\",\"progress\":{}}", "{\"session\":\"\(session)", "{}"]
+    try write("y\n" + other + whole + strays.map { "\n\($0)\n" }.joined() + other, to: path)
+    let reading = try JournalReading(of: [id], in: scratch.path)
+    #expect(reading.strays == strays.count + 1)
+    #expect(reading.records.count == 1)
+    #expect(try reading.records[id]?.facts() == facts)
+    #expect(try JournalReading(of: [], in: scratch.path).records.isEmpty)
+  }
+
+  @Test("are found in the order of the files, and nothing else in their directory counts")
+  func files() throws {
+    defer { scratch.remove() }
+    let id = try #require(SessionID(session))
+    var facts = try facts()
+    #expect(try JournalReading(of: [id], in: scratch.path).numbers == [])
+    // Not in the order of their names.
+    for (number, step) in [(9, Facts.Step.prepared), (10, .released), (100, .ended)] {
+      facts.step = step
+      #expect(try JournalFile(number, in: scratch.path).append(facts.journalRecord(isWhole: number == 9)))
+      let reading = try JournalReading(of: [id], in: scratch.path)
+      #expect(try reading.records[id]?.facts() == facts)
+      #expect(reading.records[id]?.place == Journal.Place(origin: 9, progress: number))
+    }
+    for name in ["0.jsonl", "-1.jsonl", "01.jsonl", "+1.jsonl", "x.jsonl", ".jsonl", "7", "7.json"] {
+      try write("x\n", to: "\(scratch.path)/journal/\(name)")
+    }
+    let reading = try JournalReading(of: [id], in: scratch.path)
+    #expect(reading.numbers == [9, 10, 100])
+    #expect(reading.strays == 0)
+    #expect(chmod("\(scratch.path)/journal/9.jsonl", 0) == 0)
+    #expect(unlink("\(scratch.path)/journal/10.jsonl") == 0)
+    #expect(symlink("100.jsonl", "\(scratch.path)/journal/10.jsonl") == 0)
+    let error = #expect(throws: SystemError.self) { try JournalReading(of: [id], in: scratch.path) }
+    #expect(error?.errno == (geteuid() == 0 ? .tooManySymbolicLinkLevels : .permissionDenied))
+  }
+
+  @Test("a directory goes, whatever else is in it", arguments: [true, false])
   func removal(_ isComplete: Bool) throws {
     defer { scratch.remove() }
     let removal = { isComplete ? try directory.removeWhenComplete() : try directory.remove() }
-    _ = try directory.create(try facts())
+    _ = try directory.create()
     #expect(exists(directory.envelopePath))
     try removal()
     #expect(!exists(directory.path))
     // What has gone is removed already.
     try removal()
-    _ = try directory.create(try facts())
+    _ = try directory.create()
     try write("", to: "\(directory.path)/foreign")
     try removal()
     #expect(!exists(directory.path))
     // Nobody has made a directory there: it is kept, and that is said.
-    _ = try directory.create(try facts())
+    _ = try directory.create()
     #expect(mkdir("\(directory.path)/foreign", 0o700) == 0)
     #expect(throws: SystemError.self) { try removal() }
     #expect(exists("\(directory.path)/foreign"))
@@ -367,7 +477,7 @@ struct FactsTests {
       defer { tests.scratch.remove() }
       let directory = tests.directory
       #expect(directory.unreadEnvelope() == nil)
-      _ = try directory.create(try tests.facts())
+      _ = try directory.create()
       let daemon = try directory.openEnvelope()
       #expect(directory.unreadEnvelope() == 0)
       #expect(Glibc.write(daemon.raw, "12345", 5) == 5)
@@ -376,9 +486,9 @@ struct FactsTests {
       close(daemon.release())
       #expect(directory.unreadEnvelope() == 5)
       var bytes = [UInt8](repeating: 0, count: 8)
-      #expect(read(container, &bytes, 8) == 5)
+      #expect(Glibc.read(container, &bytes, 8) == 5)
       #expect(directory.unreadEnvelope() == 0)
-      #expect(read(container, &bytes, 8) == 0)
+      #expect(Glibc.read(container, &bytes, 8) == 0)
       close(container)
       // What nobody has open goes with the last who had.
       let other = open(directory.envelopePath, O_RDWR | O_NONBLOCK | O_CLOEXEC)
