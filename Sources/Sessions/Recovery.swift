@@ -96,7 +96,9 @@ public struct Recovery {
       }
     } catch {
       throw RecoveryFailure(
-        description: "The runtime directory cannot be read (\(error)): give the daemon's user access to it.")
+        description:
+          "The runtime directory cannot be read (\(error)): give the daemon's user access to it, or remove it, which"
+          + " ends the sessions that still run.")
     }
     if found.strays > 0 {
       fail("Of the journal \(found.strays) records name no session: see who wrote them.")
