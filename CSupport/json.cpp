@@ -173,6 +173,8 @@ void agentd_json_null(agentd_json *json) {
   json->write([](auto &writer) { writer.Null(); });
 }
 
+void agentd_json_begin_record(agentd_json *json) { json->buffer.Put('\x1e'); }
+
 void agentd_json_end_line(agentd_json *json) {
   json->buffer.Put('\n');
   json->write([=](auto &writer) { writer.Reset(json->buffer); });

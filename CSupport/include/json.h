@@ -28,6 +28,8 @@ void agentd_json_int(agentd_json *json, int64_t number);
 void agentd_json_uint(agentd_json *json, uint64_t number);
 void agentd_json_bool(agentd_json *json, bool value);
 void agentd_json_null(agentd_json *json);
+// Puts a record separator (RFC 7464) before a document.
+void agentd_json_begin_record(agentd_json *json);
 // Puts a newline after a document that is complete. Another may follow.
 void agentd_json_end_line(agentd_json *json);
 

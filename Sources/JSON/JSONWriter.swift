@@ -81,6 +81,9 @@ public struct JSONWriter: ~Copyable {
   /// Puts a newline after what was written. Another value may follow.
   public mutating func endLine() { agentd_json_end_line(raw) }
 
+  /// Puts a record separator before what comes next, as in a JSON text sequence (RFC 7464). It is nowhere in a value.
+  public mutating func beginRecord() { agentd_json_begin_record(raw) }
+
   /// What was written.
   public consuming func bytes() -> [UInt8] { withBytes { [UInt8]($0) } }
 

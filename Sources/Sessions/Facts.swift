@@ -8,7 +8,7 @@ internal import Reactor
 
 /// What the journal has of a session: what never changes, and with each step all that does. The last record holds.
 ///
-/// Each step is on disk before the session takes it, so what the file says has at least been tried, and what comes
+/// Each step is in the journal before the session takes it, so what they say has at least been tried, and what comes
 /// after it has not. Names and sources of credentials are in it, their values never.
 @dynamicMemberLookup
 struct Facts: Sendable, Equatable {
@@ -196,18 +196,14 @@ struct Facts: Sendable, Equatable {
     throw Unreadable(reason: "it is of version \(version), and this build knows \(currentVersion)")
   }
 
-  /// What separates records, and is nowhere in one.
-  static let newline = UInt8(ascii: "\n")
-
-  /// What a record begins with; the session's id follows.
-  static let recordHead = Array("{\"session\":\"".utf8)
+  private static let newline = UInt8(ascii: "\n")
 
   /// What is appended to the journal for this step.
   ///
   /// - Parameter isWhole: whether with what never changes, which an earlier record may say.
   func journalRecord(isWhole: Bool) -> [UInt8] {
     var json = JSONWriter()
-    json.endLine()
+    json.beginRecord()
     json.object { json in
       json.field(RecordKeys.session, origin.metadata.sessionID)
       if isWhole { json.field(RecordKeys.origin, origin) }

@@ -1,16 +1,14 @@
 // Where sessions keep their facts: a file that many share, and who still needs it.
 
-internal import Glibc
 internal import Reactor
-internal import Synchronization
-internal import SystemPackage
 
 /// The files that facts are appended to, one after the other. A file is there for as long as a session's facts are in it, so
 /// where no session is there is none. A file for each session would have to be made, opened for each step, and removed.
 @Loop
 final class Journal {
-  /// From this length on a file takes no more: what one session that stays keeps of those that have gone.
-  nonisolated static let lengthLimit = 1 << 20
+  /// From this length on a file takes no more. It is what a session that stays can keep of others that have gone, in the file
+  /// with its origin and in the one with its last step.
+  nonisolated static let lengthLimit = 1 << 16
 
   /// Where one session's facts are, by the numbers of files. None has the number 0.
   struct Place: Sendable, Equatable {
@@ -22,6 +20,8 @@ final class Journal {
 
   private let path: String
   private var file: JournalFile?
+  /// How long it is at most, once all is written that it was held for.
+  private var length = 0
   /// The number of the file that was made or found last.
   private var last = 0
   /// Of the files up to this one it is not known whether they are still there.
@@ -32,15 +32,18 @@ final class Journal {
   /// The journal of the runtime directory at `path`. Nothing is made or looked at.
   init(in path: String) { self.path = path }
 
-  /// The file that the next facts go to, which is needed until `release`.
-  func hold() -> JournalFile {
-    if let file, file.length < Self.lengthLimit {
+  /// The file that a record goes to. It is needed until `release`, or `move` and `leave`, where it was written.
+  ///
+  /// - Parameter count: the record's bytes.
+  func hold(for count: Int) -> JournalFile {
+    if let file, length < Self.lengthLimit {
+      length += count
       hold(file.number)
       return file
     }
     last += 1
     let next = JournalFile(last, in: path)
-    file = next
+    (file, length) = (next, count)
     hold(next.number)
     return next
   }
@@ -93,6 +96,11 @@ final class Journal {
 
   /// Whether facts at this place may be there no more.
   func mayLack(_ place: Place) -> Bool { place.origin <= lost }
+
+  /// A record was written to `file`: it may show that those before it were removed.
+  func notice(_ file: JournalFile) {
+    if file.isFirst { lost = max(lost, file.number - 1) }
+  }
 
   /// Somebody has removed a file: nothing more goes there, and who has facts in it or in one before it writes them again.
   func lose(_ file: JournalFile) { if file.number > lost { lose() } }

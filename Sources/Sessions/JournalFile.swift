@@ -8,13 +8,15 @@ internal import SystemPackage
 /// Takes records from the loop and from the worker. A record is one write that appends, so the kernel puts one behind the
 /// other, and nobody waits for a lock.
 ///
-/// A record has a newline before it and one behind it: of two that are whole there is an empty line between, and what was
-/// cut short, by a full disk or the daemon's end, ends where the next record begins.
+/// It is a JSON text sequence (RFC 7464): a record begins with a separator, which is nowhere in one, and ends with a newline.
+/// What was cut short, by a full disk or the daemon's end, ends where the next record begins, and not with a newline.
 ///
 /// The files have a directory of their own, because the runtime directory is watched for what is written in it.
 final class JournalFile: Sendable {
   private static let directory = "/journal"
-  private static let suffix = ".jsonl"
+  private static let suffix = ".json-seq"
+  /// Numbers from here on are none of ours.
+  private static let numberLimit = 1 << 53
   /// What is read at a time.
   private static let pieceSize = 1 << 16
   /// How often it is opened while its directory goes.
@@ -29,7 +31,7 @@ final class JournalFile: Sendable {
   private let directory: String
   private let path: String
   private let raw = Atomic<Int32>(-1)
-  private let size = Atomic<Int>(0)
+  private let hasNewDirectory = Atomic<Bool>(false)
 
   /// Names a file in the runtime directory. It is made when the first record is written.
   init(_ number: Int, in runtimeDirectory: String) {
@@ -43,8 +45,8 @@ final class JournalFile: Sendable {
     if raw >= 0 { close(raw) }
   }
 
-  /// How long it was when a record was last written.
-  var length: Int { size.load(ordering: .relaxed) }
+  /// Whether its directory had to be made for it: files that were made before it have gone.
+  var isFirst: Bool { hasNewDirectory.load(ordering: .acquiring) }
 
   /// Appends a record. Whoever reads the file finds all of it, or, when it throws, nothing: safe to repeat then. Not waited
   /// for until it is on a disk: the runtime directory is a tmpfs, and a reboot ends sessions.
@@ -61,10 +63,7 @@ final class JournalFile: Sendable {
     for _ in 0..<Self.writeAttempts {
       let count = record.withUnsafeBytes { write(raw, $0.baseAddress, $0.count) }
       guard count >= 0 else { throw SystemError("write \(path)", Errno(rawValue: errno)) }
-      guard count < record.count else {
-        size.store(Int(status.st_size) + count, ordering: .relaxed)
-        return true
-      }
+      guard count < record.count else { return true }
     }
     throw SystemError("write \(path)", .noSpace)
   }
@@ -86,8 +85,11 @@ final class JournalFile: Sendable {
     for _ in 0..<Self.openAttempts {
       let opened = Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
       guard opened < 0 else { return opened }
-      guard errno == ENOENT, mkdir(directory, 0o700) == 0 || errno == EEXIST else {
-        throw SystemError("open \(path)", Errno(rawValue: errno))
+      guard errno == ENOENT else { throw SystemError("open \(path)", Errno(rawValue: errno)) }
+      if mkdir(directory, 0o700) == 0 {
+        hasNewDirectory.store(true, ordering: .releasing)
+      } else if errno != EEXIST {
+        throw SystemError("mkdir \(directory)", Errno(rawValue: errno))
       }
       // Whoever removes the last file before this one removes the directory with it, perhaps just now.
     }
@@ -127,13 +129,18 @@ final class JournalFile: Sendable {
     }
     return names.compactMap { name in
       let digits = name.hasSuffix(suffix) ? name.dropLast(suffix.count) : ""
-      return Int(digits).flatMap { $0 > 0 && String($0) == digits ? $0 : nil }
+      return Int(digits).flatMap { (1..<numberLimit).contains($0) && String($0) == digits ? $0 : nil }
     }.sorted()
   }
 
   /// Removes it, and the directory with the last. What has gone is removed already.
-  func remove() {
-    unlink(path)
+  ///
+  /// - Returns: why it is still there; nil where it is not.
+  @discardableResult
+  func remove() -> SystemError? {
+    let result = unlink(path)
+    let error = Errno(rawValue: errno)
     rmdir(directory)
+    return result == 0 || error == .noSuchFileOrDirectory ? nil : SystemError("unlink \(path)", error)
   }
 }

@@ -5,7 +5,7 @@ internal import SystemPackage
 
 extension Session {
   /// How often it is tried where somebody removes the journal.
-  private static let keepAttempts = 2
+  private static let keepAttempts = 3
 
   /// Puts the facts, and that it takes this step, where the next daemon finds them. Where the journal was lost they are written
   /// whole again.
@@ -14,20 +14,28 @@ extension Session {
     for _ in 0..<Self.keepAttempts {
       // Of what only a record tells there are no facts, or none that can be read.
       let isWhole = facts.profile == nil || host.journal.mayLack(place)
-      let (file, record) = (host.journal.hold(), facts.journalRecord(isWhole: isWhole))
+      let record = facts.journalRecord(isWhole: isWhole)
+      let file = host.journal.hold(for: record.count)
       let directory = isWhole ? directory : nil
       var isKept = false
       defer { if !isKept { host.discard(host.journal.release(file.number)) } }
+      let isWritten: Bool
       if host.isRuntimeInMemory {
         // By a call of its own: what is handed over is copied.
-        isKept = try Self.append(record, to: file, restoring: directory)
+        isWritten = try Self.append(record, to: file, restoring: directory)
       } else {
-        isKept = try await host.worker.run { () throws(SystemError) in
+        isWritten = try await host.worker.run { () throws(SystemError) in
           try Self.append(record, to: file, restoring: directory)
         }
       }
-      guard !isKept else { return host.discard(host.journal.move(&place, to: file.number, isWhole: isWhole)) }
-      host.journal.lose(file)
+      guard isWritten else {
+        host.journal.lose(file)
+        continue
+      }
+      host.journal.notice(file)
+      guard isWhole || !host.journal.mayLack(place) else { continue }
+      isKept = true
+      return host.discard(host.journal.move(&place, to: file.number, isWhole: isWhole))
     }
     throw SystemError("write \(host.runtimeDirectory.path)", .noSuchFileOrDirectory)
   }

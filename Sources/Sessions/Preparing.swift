@@ -26,21 +26,27 @@ extension Session {
       else { throw SessionRefusal("The profile's name \(invocation.profile.name) cannot name a container.") }
       let facts = firstFacts(invocation, isQueued, id, name, on: host)
       let directory = PrivateDirectory(in: host.runtimeDirectory, session: id)
-      let file = host.journal.hold()
+      let record = facts.journalRecord(isWhole: true)
+      let file = host.journal.hold(for: record.count)
       // One that is to wait for its turn has its record brought to the disk then.
       let synchronization = isQueued ? nil : Synchronization()
       // All that waits for a disk in one go: each coming and going of the worker costs as much as a file. The session goes on
       // when its record is there, and only its release waits until that is on the disk.
       let (made, images) = await host.worker.run {
         [profiles = host.profiles, profile = invocation.profile, store = host.containers.images] in
-        let (made, fresh) = make(directory, facts, in: file, profile, profiles)
+        let (made, fresh) = make(directory, facts, record, to: file, profile, profiles)
         return ((made, store?.state), rest: { isQueued ? nil : synchronize(fresh) })
       } onRest: {
         synchronization?.end($0)
       }
       let place = Journal.Place(origin: file.number, progress: file.number)
       let session: Session
-      if case .made = made {} else { host.discard(host.journal.leave(place)) }
+      if case .made = made {
+        host.journal.notice(file)
+      } else {
+        let unneeded = host.journal.leave(place)
+        await host.worker.run { for file in unneeded { file.remove() } }
+      }
       switch made {
       case .collision: continue
       case .moved:
@@ -65,7 +71,9 @@ extension Session {
       session.synchronization = synchronization
       return session
     }
-    guard !isMoved else { throw SessionRefusal(unmade("others are put in the place of what it is in")) }
+    guard !isMoved else {
+      throw SessionRefusal(unmade("others remove what it is in, or put others in its place"))
+    }
     throw SessionRefusal(
       "No free session id was found in \(host.auditRoot): the kernel's random numbers repeat.")
   }
@@ -97,8 +105,8 @@ extension Session {
 
   /// On the worker: the facts before the record, so that no record is without them.
   private nonisolated static func make(
-    _ directory: PrivateDirectory, _ facts: Facts, in file: JournalFile, _ profile: Profile,
-    _ profiles: OpenProfiles
+    _ directory: PrivateDirectory, _ facts: Facts, _ record: [UInt8], to file: JournalFile,
+    _ profile: Profile, _ profiles: OpenProfiles
   ) -> (Preparation, Record.Fresh?) {
     do throws(SessionRefusal) {
       try Invocation.requireFiles(of: profile)
@@ -107,7 +115,7 @@ extension Session {
     }
     do throws(SystemError) {
       guard try directory.create() else { return (.moved, nil) }
-      guard try file.append(facts.journalRecord(isWhole: true)) else {
+      guard try file.append(record) else {
         try? directory.remove()
         return (.moved, nil)
       }

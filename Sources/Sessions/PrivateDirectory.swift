@@ -6,8 +6,8 @@ internal import SystemPackage
 internal import Time
 
 /// Holds a session's FIFO and the process ids that podman writes. The session's report is beside it, so that one watch of the
-/// runtime directory tells of the reports of all sessions; it is there only while the directory is. What the journal says of
-/// a session without a directory is of one that is over.
+/// runtime directory tells of the reports of all sessions; it is there only while the directory is. A session that has none
+/// is over, whatever the journal says of it; or somebody has removed it.
 ///
 /// Its calls touch the file system: they go by `SessionHost.onRuntimeDirectory`. What each session needs is named in the
 /// runtime directory, where that is open, so that its path is not walked for each; what is rare goes by the path.

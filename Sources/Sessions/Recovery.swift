@@ -54,7 +54,8 @@ public struct Recovery {
   public func run() async throws(RecoveryFailure) -> [RecoveredSession] {
     // Before podman is asked: what they are about to make would be missed.
     await OrphanedLaunches(host: host, log: log, patience: launchPatience).end()
-    var traces = try await readDirectories()
+    let found = try await look()
+    var traces = traces(found)
     let containers = try await listContainers()
     // podman knows a container whose making it has finished, and has it run.
     await HalfMadeContainers(host: host, log: log).end { name in
@@ -74,10 +75,16 @@ public struct Recovery {
       traces[id] = nil
     }
     for unfinished in await findUnfinished(except: Set(recovered.map(\.session.id))) {
-      guard let id = SessionID(unfinished.metadata.sessionID), let facts = facts(of: unfinished) else {
-        continue
+      guard let id = SessionID(unfinished.metadata.sessionID) else { continue }
+      // Its directory may have gone while it ran, and after that it put down how it ended.
+      if traces[id]?.hasDirectory != true, let left = found.left[id],
+        let facts = usable(left.facts, of: id), facts.step == .ended
+      {
+        traces[id, default: Trace()].place = left.place
+        recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: true))
+      } else if let facts = facts(of: unfinished) {
+        recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: false))
       }
-      recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: false))
       traces[id] = nil
     }
     await removeLeftovers(traces, recovered: recovered.count)
@@ -88,7 +95,41 @@ public struct Recovery {
 
   // MARK: Finding
 
-  private func readDirectories() async throws(RecoveryFailure) -> [SessionID: Trace] {
+  /// What earlier daemons have left in the runtime directory.
+  private struct Found: Sendable {
+    /// What there is of a session's facts.
+    struct Left: Sendable {
+      let facts: Result<Facts?, Facts.Unreadable>
+      let place: Journal.Place
+    }
+
+    /// The sessions that have a directory.
+    let sessions: [SessionID]
+    /// What is left of sessions that have one or are in the journal, also of those that are over.
+    private(set) var left: [SessionID: Left]
+    /// The last file of the journal.
+    let lastFile: Int
+    let strays: Int
+
+    /// On the worker: looks.
+    init(in runtimeDirectory: RuntimeDirectory) throws(SystemError) {
+      sessions = try PrivateDirectory.sessions(in: runtimeDirectory.path)
+      let journal = try JournalReading(in: runtimeDirectory.path)
+      (lastFile, strays) = (journal.numbers.last ?? 0, journal.strays)
+      left = journal.records.mapValues { records in
+        Left(facts: Result { () throws(Facts.Unreadable) in try records.facts() }, place: records.place)
+      }
+      for session in sessions {
+        let directory = PrivateDirectory(in: runtimeDirectory, session: session)
+        directory.adoptFormerReport()
+        guard left[session] == nil else { continue }
+        let facts = Result { () throws(Facts.Unreadable) in try directory.formerFacts() }
+        left[session] = Left(facts: facts, place: Journal.Place())
+      }
+    }
+  }
+
+  private func look() async throws(RecoveryFailure) -> Found {
     let found: Found
     do throws(SystemError) {
       found = try await host.worker.run { [parent = host.runtimeDirectory] () throws(SystemError) in
@@ -104,36 +145,16 @@ public struct Recovery {
       fail("Of the journal \(found.strays) records name no session: see who wrote them.")
     }
     host.journal.begin(after: found.lastFile)
-    return found.sessions.reduce(into: [:]) { traces, found in
-      let facts = usable(found.facts, of: found.session)
-      traces[found.session] = Trace(
-        facts: facts, place: facts == nil ? Journal.Place() : found.place, hasDirectory: true)
-    }
+    return found
   }
 
-  /// What earlier daemons have left in the runtime directory.
-  private struct Found: Sendable {
-    typealias Left = (session: SessionID, facts: Result<Facts?, Facts.Unreadable>, place: Journal.Place)
-
-    let sessions: [Left]
-    let lastFile: Int
-    let strays: Int
-
-    /// On the worker: looks.
-    init(in runtimeDirectory: RuntimeDirectory) throws(SystemError) {
-      let found = try PrivateDirectory.sessions(in: runtimeDirectory.path)
-      let journal = try JournalReading(of: Set(found), in: runtimeDirectory.path)
-      (lastFile, strays) = (journal.numbers.last ?? 0, journal.strays)
-      sessions = found.map { session in
-        let directory = PrivateDirectory(in: runtimeDirectory, session: session)
-        directory.adoptFormerReport()
-        let records = journal.records[session]
-        let facts = Result { () throws(Facts.Unreadable) in
-          guard let records else { return try directory.formerFacts() }
-          return try records.facts()
-        }
-        return (session, facts, records?.place ?? Journal.Place())
+  private func traces(_ found: Found) -> [SessionID: Trace] {
+    found.sessions.reduce(into: [:]) { traces, session in
+      var trace = Trace(hasDirectory: true)
+      if let left = found.left[session], let facts = usable(left.facts, of: session) {
+        (trace.facts, trace.place) = (facts, left.place)
       }
+      traces[session] = trace
     }
   }
 
@@ -376,10 +397,17 @@ public struct Recovery {
   /// What the journal has of sessions that are over.
   private func removeUnneededFiles() async {
     let needed = host.journal.needed
-    await host.worker.run { [path = host.runtimeDirectory.path] in
-      guard let numbers = try? JournalFile.numbers(in: path) else { return }
-      for number in numbers where !needed.contains(number) { JournalFile(number, in: path).remove() }
+    let error = await host.worker.run { [path = host.runtimeDirectory.path] () -> SystemError? in
+      do throws(SystemError) {
+        for number in try JournalFile.numbers(in: path) where !needed.contains(number) {
+          if let error = JournalFile(number, in: path).remove() { throw error }
+        }
+        return nil
+      } catch {
+        return error
+      }
     }
+    if let error { fail("What the journal has of sessions that are over was not removed: \(error).") }
   }
 
   private func remove(_ id: SessionID, _ trace: Trace) async -> (container: Bool, directory: Bool) {

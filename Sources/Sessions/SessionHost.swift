@@ -76,7 +76,7 @@ public final class SessionHost {
     log.warning("runner.reports_unwatched", metadata: ["reason": "\(reason)"])
   }
 
-  /// Opens the runtime directory anew, because another has been put in its place.
+  /// Opens the runtime directory anew, because another has been put in its place, or the journal in it has gone.
   func reopenRuntimeDirectory() async throws(SystemError) {
     (runtimeDirectory, isRuntimeInMemory) = try await worker.run {
       [path = runtimeDirectory.path] () throws(SystemError) in

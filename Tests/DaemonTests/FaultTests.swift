@@ -326,7 +326,7 @@ private struct SmallDisk {
     #expect(session.outcome == "nothing_ready")
     #expect(session.problems == [])
     let id = try #require(SessionID(session.id))
-    let facts = try #require(try JournalReading(of: [id], in: seen).records[id]?.facts())
+    let facts = try #require(try JournalReading(in: seen).records[id]?.facts())
     #expect(facts.step == .ended)
     #expect(facts.ending == .exited(code: 4))
     #expect(facts.profile?.name == "worker")
@@ -387,7 +387,7 @@ private struct SmallDisk {
   // How long the facts are when each step comes to be added.
   let verbs = ["started", "end"]
   for verb in verbs {
-    try fixture.on(verb, "cat \"$here\"/run/*/journal/*.jsonl >\"$here/facts_\(verb)\"")
+    try fixture.on(verb, "cat \"$here\"/run/*/journal/*.json-seq >\"$here/facts_\(verb)\"")
   }
   #expect(try await fixture.run(client)?.outcome == "success")
   for verb in verbs { fixture.clear(verb) }

@@ -95,8 +95,7 @@ struct RecoveryTests {
 
     /// What the next start finds of a session in the journal.
     func facts(_ session: String) throws -> Facts? {
-      let id = try #require(SessionID(session))
-      return try JournalReading(of: [id], in: instance.runtimeDirectory).records[id]?.facts()
+      try JournalReading(in: instance.runtimeDirectory).records[#require(SessionID(session))]?.facts()
     }
 
     /// A record as the power failure has left it that came when its container was being removed: sealed, and how it ended
@@ -234,11 +233,15 @@ struct RecoveryTests {
     defer { fixture.clear() }
     try fixture.leave(Self.one, .released)
     let journal = "\(fixture.instance.runtimeDirectory)/journal"
-    let record = try contents(of: "\(journal)/1.jsonl")
+    let record = try contents(of: "\(journal)/1.json-seq")
     let parts = try #require(record.firstMatch(of: /"origin":(.*),"progress":(.*)}\n/))
-    #expect(unlink("\(journal)/1.jsonl") == 0)
+    #expect(unlink("\(journal)/1.json-seq") == 0)
     #expect(rmdir(journal) == 0)
-    try write("\(parts.1)\n\(parts.2)\n", to: "\(fixture.directory(Self.one))/facts.jsonl")
+    let profile =
+      #""profile":{"name":"worker","base_image":"base:1","methodology_dir":"/m","command":["x"],"#
+      + #""mounts":[],"credentials":[]},"#
+    let origin = "{\(profile)\(parts.1.dropFirst())"
+    try write("\(origin)\n\(parts.2)\n", to: "\(fixture.directory(Self.one))/facts.jsonl")
     try write("clone\ncommand\n", to: "\(fixture.directory(Self.one)).report")
     try fixture.leaveContainers([(Self.one, "exited", 3, true)])
     // What cannot be completed has its facts where the start after this one looks first.
@@ -247,11 +250,57 @@ struct RecoveryTests {
     #expect(link("\(held.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
     #expect(try await fixture.recover()[Self.one]?.outcome == .blocked)
     #expect(try fixture.facts(Self.one)?.ending == .exited(code: 3))
-    #expect(try fixture.facts(Self.one)?.profile == nil)
+    #expect(try fixture.facts(Self.one)?.profile?.command == ["x"])
     #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
     #expect(try await fixture.recover()[Self.one]?.problems == [])
     #expect(held.metadata?.outcome == "blocked")
     #expect(!exists(fixture.directory(Self.one)))
+  }
+
+  @Test("files of the journal that earlier daemons have left are gone on behind, and read in their order")
+  @Loop
+  func laterFiles() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .prepared)
+    let path = "\(fixture.instance.runtimeDirectory)/journal"
+    #expect(rename("\(path)/1.json-seq", "\(path)/3.json-seq") == 0)
+    var facts = try #require(try fixture.facts(Self.one))
+    facts.step = .ended
+    facts.ending = .exited(code: 5)
+    facts.metadata.endTimestamp = Timestamp(secondsSinceEpoch: 1_795_000_009)
+    #expect(
+      try JournalFile(7, in: fixture.instance.runtimeDirectory).append(facts.journalRecord(isWhole: false)))
+    let record = fixture.record(Self.one)
+    try write("x", to: "\(record.runaPath)/file")
+    #expect(link("\(record.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
+    // Another is put down behind what there was.
+    try fixture.leave(Self.two, .released)
+    #expect(rename("\(path)/1.json-seq", "\(path)/5.json-seq") == 0)
+    #expect(try await fixture.recover()[Self.one]?.outcome == .workFailed)
+    #expect(
+      try RuntimeDirectory.names(in: path).filter { !$0.hasPrefix(".") }.sorted() == [
+        "3.json-seq", "7.json-seq",
+      ])
+    let file = fixture.host.journal.hold(for: 1)
+    #expect(file.number > 7)
+    #expect(fixture.host.journal.release(file.number).map(\.number) == [file.number])
+    #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
+    #expect(try await fixture.recover()[Self.one]?.problems == [])
+    #expect(record.metadata?.outcome == "work_failed")
+  }
+
+  @Test("an end that was put down after the session's directory had gone is not lost") @Loop
+  func endedWithoutDirectory() async throws {
+    let fixture = try Fixture()
+    defer { fixture.clear() }
+    try fixture.leave(Self.one, .ended, ending: .exited(code: 5))
+    try fixture.leave(Self.two, .released)
+    for session in [Self.one, Self.two] { try PrivateDirectory(path: fixture.directory(session)).remove() }
+    let ends = try await fixture.recover()
+    #expect(ends.mapValues(\.outcome) == [Self.one: .workFailed, Self.two: .error])
+    #expect(fixture.record(Self.one).metadata?.endTimestamp == Timestamp(secondsSinceEpoch: 1_795_000_009))
+    #expect(!exists("\(fixture.instance.runtimeDirectory)/journal"))
   }
 
   @Test("a journal that cannot be read stops the start, with the reason") @Loop
@@ -259,7 +308,7 @@ struct RecoveryTests {
     let fixture = try Fixture()
     defer { fixture.clear() }
     try fixture.leave(Self.one, .released)
-    let file = "\(fixture.instance.runtimeDirectory)/journal/1.jsonl"
+    let file = "\(fixture.instance.runtimeDirectory)/journal/1.json-seq"
     #expect(truncate(file, off_t(JournalFile.sizeLimit + 1)) == 0)
     let failure = await #expect(throws: RecoveryFailure.self) { try await fixture.recover() }
     #expect(
@@ -489,6 +538,8 @@ struct RecoveryTests {
       #expect(record.stagedMetadata?.outcome == "blocked")
       let directory = PrivateDirectory(path: fixture.directory(Self.one))
       try directory.remove()
+      let run = fixture.instance.runtimeDirectory
+      for number in try JournalFile.numbers(in: run) { JournalFile(number, in: run).remove() }
     }
     #expect(try await fixture.recover()[Self.one]?.problems.count == 1)
     #expect(unlink("\(fixture.scratch.path)/stuck") == 0)
@@ -524,7 +575,8 @@ struct RecoveryTests {
     let over = "{\"session\":\"0000000000000009\",\"progress\":{}}"
     for number in [4, 5] {
       #expect(
-        try JournalFile(number, in: fixture.instance.runtimeDirectory).append(Array("\n\(over)\n\nx\n".utf8)))
+        try JournalFile(number, in: fixture.instance.runtimeDirectory).append(
+          Array("\u{1e}\(over)\n\u{1e}x\n".utf8)))
     }
     #expect(try await fixture.recover().isEmpty)
     #expect(!exists(journal))

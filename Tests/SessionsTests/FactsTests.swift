@@ -19,7 +19,7 @@ struct FactsTests {
   private let session = "0123456789abcdef"
   private var directory: PrivateDirectory { PrivateDirectory(path: "\(scratch.path)/\(session)") }
   private var file: JournalFile { JournalFile(1, in: scratch.path) }
-  private var path: String { "\(scratch.path)/journal/1.jsonl" }
+  private var path: String { "\(scratch.path)/journal/1.json-seq" }
 
   private func append(_ facts: Facts, isWhole: Bool = false) throws {
     #expect(try file.append(facts.journalRecord(isWhole: isWhole)))
@@ -27,7 +27,7 @@ struct FactsTests {
 
   /// What the next daemon reads.
   private func read() throws -> Facts? {
-    try JournalReading(of: [#require(SessionID(session))], in: scratch.path).records.values.first?.facts()
+    try JournalReading(in: scratch.path).records[#require(SessionID(session))]?.facts()
   }
 
   private func facts(command: [String] = ["run", "it"]) throws -> Facts {
@@ -80,10 +80,10 @@ struct FactsTests {
       try append(facts, isWhole: lines.isEmpty)
       #expect(try read() == facts)
       #expect(mode(of: path) == 0o600)
-      // A step is one line more, and nothing before it is touched.
+      // A step is one record more, and nothing before it is touched.
       let text = try contents(of: path)
-      let now = text.split(separator: "\n")
-      #expect(text.hasSuffix("\n"))
+      let now = text.split(separator: "\u{1e}")
+      #expect(now.allSatisfy { $0.hasSuffix("\n") && $0.split(separator: "\n").count == 1 })
       #expect(now.count == lines.count + 1)
       #expect(now.starts(with: lines))
       lines = now
@@ -128,10 +128,10 @@ struct FactsTests {
       """#
     #expect(
       String(decoding: facts.journalRecord(isWhole: true), as: UTF8.self)
-        == "\n{\"session\":\"\(session)\",\"origin\":\(origin),\"progress\":\(progress)}\n")
+        == "\u{1e}{\"session\":\"\(session)\",\"origin\":\(origin),\"progress\":\(progress)}\n")
     #expect(
       String(decoding: facts.journalRecord(isWhole: false), as: UTF8.self)
-        == "\n{\"session\":\"\(session)\",\"progress\":\(progress)}\n")
+        == "\u{1e}{\"session\":\"\(session)\",\"progress\":\(progress)}\n")
     // Before the journal each session had a file.
     #expect(try Facts(former: Array("\(origin)\n\(progress)\n".utf8)) == facts)
   }
@@ -180,8 +180,10 @@ struct FactsTests {
       for length in before.utf8.count..<after.utf8.count {
         try write(String(after.prefix(length)), to: path)
         #expect(try read() == first)
-        // Twice, where nothing tells from the outside that there was a first time.
-        for _ in 0..<2 {
+        // One more that is cut, after its first byte; and what comes next twice.
+        for isFirst in [true, false] {
+          if isFirst { #expect(try file.append([0x1e])) }
+          #expect(try read() == (isFirst ? first : third))
           try append(third)
           #expect(try read() == third)
         }
@@ -260,8 +262,10 @@ struct FactsTests {
     for isAllGone in [false, true] {
       let other = JournalFile(isAllGone ? 3 : 2, in: scratch.path)
       #expect(try other.append(record))
+      // It had to make its directory, which the one before it would still have.
+      #expect(other.isFirst == isAllGone)
       #expect(try read() == facts())
-      other.remove()
+      #expect(other.remove() == nil)
       #expect(!exists("\(scratch.path)/journal"))
       if isAllGone { #expect(rmdir(scratch.path) == 0) }
       #expect(try !other.append(record))
@@ -275,7 +279,7 @@ struct FactsTests {
     _ nanoseconds: UInt64, at seconds: Int64, id: String = "0", isOfThisBoot: Bool = true
   ) throws -> Facts {
     let record = try facts().journalRecord(isWhole: true)
-    var object = try #require(JSONSerialization.jsonObject(with: Data(record)) as? [String: Any])
+    var object = try #require(JSONSerialization.jsonObject(with: Data(record.dropFirst())) as? [String: Any])
     var origin = try #require(object["origin"] as? [String: Any])
     var metadata = try #require(origin["metadata"] as? [String: Any])
     metadata["start_timestamp"] = Timestamp(secondsSinceEpoch: seconds).description
@@ -384,7 +388,7 @@ struct FactsTests {
     #expect(try read() == nil)
     try append(try facts(), isWhole: true)
     let whole = try contents(of: path)
-    let head = "\n{\"session\":\"\(session)\","
+    let head = "\u{1e}{\"session\":\"\(session)\","
     for (text, reason) in [
       // Where it began was in a file that somebody has removed.
       ("\(head)\"progress\":{}}\n", "it is not JSON with a version"),
@@ -413,12 +417,11 @@ struct FactsTests {
     let whole = try contents(of: path)
     let other = whole.replacing(session, with: "fedcba9876543210")
     let strays = ["x", "{", "{\"session\":\"7\",\"progress\":{}}", "{\"session\":\"\(session)", "{}"]
-    try write("y\n" + other + whole + strays.map { "\n\($0)\n" }.joined() + other, to: path)
-    let reading = try JournalReading(of: [id], in: scratch.path)
+    try write("y\n" + other + whole + strays.map { "\u{1e}\($0)\n" }.joined() + other, to: path)
+    let reading = try JournalReading(in: scratch.path)
     #expect(reading.strays == strays.count + 1)
-    #expect(reading.records.count == 1)
+    #expect(reading.records.count == 2)
     #expect(try reading.records[id]?.facts() == facts)
-    #expect(try JournalReading(of: [], in: scratch.path).records.isEmpty)
   }
 
   @Test("are found in the order of the files, and nothing else in their directory counts")
@@ -426,25 +429,26 @@ struct FactsTests {
     defer { scratch.remove() }
     let id = try #require(SessionID(session))
     var facts = try facts()
-    #expect(try JournalReading(of: [id], in: scratch.path).numbers == [])
+    #expect(try JournalReading(in: scratch.path).numbers == [])
     // Not in the order of their names.
     for (number, step) in [(9, Facts.Step.prepared), (10, .released), (100, .ended)] {
       facts.step = step
       #expect(try JournalFile(number, in: scratch.path).append(facts.journalRecord(isWhole: number == 9)))
-      let reading = try JournalReading(of: [id], in: scratch.path)
+      let reading = try JournalReading(in: scratch.path)
       #expect(try reading.records[id]?.facts() == facts)
       #expect(reading.records[id]?.place == Journal.Place(origin: 9, progress: number))
     }
-    for name in ["0.jsonl", "-1.jsonl", "01.jsonl", "+1.jsonl", "x.jsonl", ".jsonl", "7", "7.json"] {
+    let foreign = ["0", "-1", "01", "+1", "x", "", "\(1 << 53)", "\(Int.max)"].map { "\($0).json-seq" }
+    for name in foreign + ["7", "7.json"] {
       try write("x\n", to: "\(scratch.path)/journal/\(name)")
     }
-    let reading = try JournalReading(of: [id], in: scratch.path)
+    let reading = try JournalReading(in: scratch.path)
     #expect(reading.numbers == [9, 10, 100])
     #expect(reading.strays == 0)
-    #expect(chmod("\(scratch.path)/journal/9.jsonl", 0) == 0)
-    #expect(unlink("\(scratch.path)/journal/10.jsonl") == 0)
-    #expect(symlink("100.jsonl", "\(scratch.path)/journal/10.jsonl") == 0)
-    let error = #expect(throws: SystemError.self) { try JournalReading(of: [id], in: scratch.path) }
+    #expect(chmod("\(scratch.path)/journal/9.json-seq", 0) == 0)
+    #expect(unlink("\(scratch.path)/journal/10.json-seq") == 0)
+    #expect(symlink("100.json-seq", "\(scratch.path)/journal/10.json-seq") == 0)
+    let error = #expect(throws: SystemError.self) { try JournalReading(in: scratch.path) }
     #expect(error?.errno == (geteuid() == 0 ? .tooManySymbolicLinkLevels : .permissionDenied))
   }
 

@@ -14,7 +14,7 @@ struct JournalTests {
 
   init() { LoopThread.start() }
 
-  private func path(_ number: Int) -> String { "\(scratch.path)/journal/\(number).jsonl" }
+  private func path(_ number: Int) -> String { "\(scratch.path)/journal/\(number).json-seq" }
 
   private var files: [String] {
     let names = try? RuntimeDirectory.names(in: "\(scratch.path)/journal")
@@ -23,7 +23,7 @@ struct JournalTests {
 
   /// Has a session begin, as its preparation does.
   @Loop private func begin(_ journal: Journal, length: Int = 1) throws -> Journal.Place {
-    let file = journal.hold()
+    let file = journal.hold(for: length)
     #expect(try file.append([UInt8](repeating: UInt8(ascii: "x"), count: length)))
     return Journal.Place(origin: file.number, progress: file.number)
   }
@@ -32,7 +32,7 @@ struct JournalTests {
   @Loop private func step(
     _ journal: Journal, _ place: inout Journal.Place, isWhole: Bool = false
   ) throws -> [JournalFile] {
-    let file = journal.hold()
+    let file = journal.hold(for: 1)
     #expect(try file.append(Array("x".utf8)))
     return journal.move(&place, to: file.number, isWhole: isWhole)
   }
@@ -48,7 +48,7 @@ struct JournalTests {
       #expect(try step(journal, &first, isWhole: isWhole).isEmpty)
       #expect(try step(journal, &second, isWhole: isWhole).isEmpty)
     }
-    #expect(files == ["1.jsonl"])
+    #expect(files == ["1.json-seq"])
     #expect(try contents(of: path(1)) == "xxxxxxxx")
     #expect(journal.leave(first).isEmpty)
     #expect(journal.needed == [1])
@@ -59,7 +59,7 @@ struct JournalTests {
     let third = try begin(journal)
     #expect(third.origin == 2)
     for file in unneeded { file.remove() }
-    #expect(files == ["2.jsonl"])
+    #expect(files == ["2.json-seq"])
     for file in journal.leave(third) { file.remove() }
     #expect(!exists("\(scratch.path)/journal"))
   }
@@ -80,9 +80,9 @@ struct JournalTests {
       #expect(long == Journal.Place(origin: 1, progress: number + 1))
       #expect(journal.needed == [1, number + 1])
     }
-    #expect(files == ["1.jsonl", "5.jsonl"])
+    #expect(files == ["1.json-seq", "5.json-seq"])
     for file in try step(journal, &long, isWhole: true) { file.remove() }
-    #expect(files == ["5.jsonl"])
+    #expect(files == ["5.json-seq"])
     #expect(try step(journal, &long).isEmpty)
     for file in journal.leave(long) { file.remove() }
     #expect(!exists("\(scratch.path)/journal"))
@@ -94,10 +94,10 @@ struct JournalTests {
     defer { scratch.remove() }
     let journal = Journal(in: scratch.path)
     let place = try begin(journal)
-    #expect(journal.release(journal.hold().number).isEmpty)
+    #expect(journal.release(journal.hold(for: 1).number).isEmpty)
     #expect(journal.needed == [1])
     #expect(journal.leave(place).map(\.number) == [1])
-    #expect(journal.release(journal.hold().number).map(\.number) == [2])
+    #expect(journal.release(journal.hold(for: 1).number).map(\.number) == [2])
     #expect(journal.needed.isEmpty)
   }
 
@@ -108,7 +108,7 @@ struct JournalTests {
     #expect(journal.mayLack(Journal.Place()))
     var (first, second) = (try begin(journal), try begin(journal))
     #expect(!journal.mayLack(first))
-    let held = journal.hold()
+    let held = journal.hold(for: 1)
     #expect(unlink(path(1)) == 0)
     journal.lose(held)
     #expect(journal.mayLack(first))
@@ -126,6 +126,53 @@ struct JournalTests {
     #expect(journal.leave(second).map(\.number) == [2])
     journal.lose()
     #expect(try begin(journal).origin == 3)
+  }
+
+  @Test("a loss is noticed by whoever writes next, also where no file was open") @Loop
+  func noticed() throws {
+    defer { scratch.remove() }
+    let journal = Journal(in: scratch.path)
+    journal.begin(after: 4)
+    let old = Journal.Place(origin: 3, progress: 4)
+    #expect(try JournalFile(4, in: scratch.path).append([0]))
+    journal.adopt(old)
+    let first = journal.hold(for: 1)
+    #expect(try first.append([0]))
+    journal.notice(first)
+    #expect(!journal.mayLack(old))
+    #expect(journal.release(5).map(\.number) == [5])
+    for number in [4, 5] { JournalFile(number, in: scratch.path).remove() }
+    #expect(!exists("\(scratch.path)/journal"))
+    let second = journal.hold(for: 1)
+    #expect(try second.append([0]))
+    journal.notice(second)
+    #expect(journal.mayLack(old))
+    #expect(!journal.mayLack(Journal.Place(origin: 6, progress: 6)))
+  }
+
+  @Test("what is on its way counts, so no file grows far beyond its limit") @Loop
+  func planned() throws {
+    defer { scratch.remove() }
+    let journal = Journal(in: scratch.path)
+    let files = (0..<9).map { _ in journal.hold(for: Journal.lengthLimit / 3 + 1) }
+    #expect(files.map(\.number) == [1, 1, 1, 2, 2, 2, 3, 3, 3])
+    let large = journal.hold(for: Facts.sizeLimit)
+    #expect(large.number == 4)
+    #expect(journal.hold(for: 1).number == 5)
+  }
+
+  @Test("a file is made while the one before it is removed, and the directory with it") @Loop
+  func directoryRace() async throws {
+    defer { scratch.remove() }
+    let worker = try Worker()
+    for number in 1...2000 {
+      let (before, next) = (JournalFile(number, in: scratch.path), JournalFile(number + 1, in: scratch.path))
+      async let written = worker.run { Result { try next.append([0]) } }
+      await Loop.yield()
+      #expect(before.remove() == nil)
+      #expect(try await written.get())
+      #expect(files == ["\(number + 1).json-seq"])
+    }
   }
 
   @Test("files of earlier daemons go with the last session that has its facts in them") @Loop
@@ -157,7 +204,7 @@ struct JournalTests {
     let journal = Journal(in: scratch.path)
     let worker = try Worker()
     let count = 2000
-    let file = journal.hold()
+    let file = journal.hold(for: 1)
     @Sendable func write(_ letter: String) throws {
       for number in 0..<count {
         let word = String(repeating: letter, count: number % 300 + 1)
