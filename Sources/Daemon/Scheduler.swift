@@ -87,7 +87,8 @@ final class Scheduler {
   /// Begins with the occurrences from now on. The daemon must listen by then.
   func start() async throws(SystemError) {
     guard !members.isEmpty, !isStopped else { return }
-    timer = try WallTimer { [weak self] in self?.wake($0) }
+    // The timer is closed before this goes.
+    timer = try WallTimer { [unowned self] in wake($0) }
     wheel = Wheel(members.map(\.runs.schedule), at: clock())
     timer?.set(wheel.due)
     log.info(
@@ -115,6 +116,8 @@ final class Scheduler {
     timer?.close()
     timer = nil
   }
+
+  isolated deinit { stop() }
 
   // MARK: Events
 
