@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import Profiles
 internal import Reactor
+internal import Time
 
 /// What the journal has of a session: what never changes, and with each step all that does. The last record holds.
 ///
@@ -252,6 +253,20 @@ extension Facts.Progress: JSONObject {
     json.field(CodingKeys.isPartlyReleased, isPartlyReleased)
     json.field(CodingKeys.ending, ending)
     json.field(CodingKeys.metadata, metadata)
+  }
+}
+
+extension Facts {
+  /// Whether the session was accepted before another one.
+  ///
+  /// The monotonic clock tells, whatever is done to the other one; but not of runs of the machine before this one. Those
+  /// come first, by the wall clock.
+  func precedes(_ other: Facts) -> Bool { order < other.order }
+
+  private var order: (UInt64, Timestamp, String) {
+    // Since its boot, so never 0 in a run of the machine that lives.
+    let moment = origin.bootID == Boot.id ? max(origin.acceptedNanoseconds, 1) : 0
+    return (moment, metadata.startTimestamp, metadata.sessionID)
   }
 }
 

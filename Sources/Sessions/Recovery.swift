@@ -2,9 +2,7 @@
 
 internal import Audit
 internal import Engine
-internal import Glibc
 public import Logging
-internal import Profiles
 public import Reactor
 internal import Time
 
@@ -82,7 +80,7 @@ public struct Recovery {
       {
         traces[id, default: Trace()].place = left.place
         recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: true))
-      } else if let facts = facts(of: unfinished) {
+      } else if let facts = unfinished.facts(daemon: host.daemonID) {
         recovered.append(try await recover(id, facts, traces[id] ?? Trace(), hasFacts: false))
       }
       traces[id] = nil
@@ -95,45 +93,11 @@ public struct Recovery {
 
   // MARK: Finding
 
-  /// What earlier daemons have left in the runtime directory.
-  private struct Found: Sendable {
-    /// What there is of a session's facts.
-    struct Left: Sendable {
-      let facts: Result<Facts?, Facts.Unreadable>
-      let place: Journal.Place
-    }
-
-    /// The sessions that have a directory.
-    let sessions: [SessionID]
-    /// What is left of sessions that have one or are in the journal, also of those that are over.
-    private(set) var left: [SessionID: Left]
-    /// The last file of the journal.
-    let lastFile: Int
-    let strays: Int
-
-    /// On the worker: looks.
-    init(in runtimeDirectory: RuntimeDirectory) throws(SystemError) {
-      sessions = try PrivateDirectory.sessions(in: runtimeDirectory.path)
-      let journal = try JournalReading(in: runtimeDirectory.path)
-      (lastFile, strays) = (journal.numbers.last ?? 0, journal.strays)
-      left = journal.records.mapValues { records in
-        Left(facts: Result { () throws(Facts.Unreadable) in try records.facts() }, place: records.place)
-      }
-      for session in sessions {
-        let directory = PrivateDirectory(in: runtimeDirectory, session: session)
-        directory.adoptFormerReport()
-        guard left[session] == nil else { continue }
-        let facts = Result { () throws(Facts.Unreadable) in try directory.formerFacts() }
-        left[session] = Left(facts: facts, place: Journal.Place())
-      }
-    }
-  }
-
-  private func look() async throws(RecoveryFailure) -> Found {
-    let found: Found
+  private func look() async throws(RecoveryFailure) -> Remains {
+    let found: Remains
     do throws(SystemError) {
       found = try await host.worker.run { [parent = host.runtimeDirectory] () throws(SystemError) in
-        try Found(in: parent)
+        try Remains(in: parent)
       }
     } catch {
       throw RecoveryFailure(
@@ -148,7 +112,7 @@ public struct Recovery {
     return found
   }
 
-  private func traces(_ found: Found) -> [SessionID: Trace] {
+  private func traces(_ found: Remains) -> [SessionID: Trace] {
     found.sessions.reduce(into: [:]) { traces, session in
       var trace = Trace(hasDirectory: true)
       if let left = found.left[session], let facts = usable(left.facts, of: session) {
@@ -209,61 +173,11 @@ public struct Recovery {
     facts.metadata = found.reopened
   }
 
-  /// An open record of this daemon, whose session's facts are lost or do not say how it ended.
-  private struct Unfinished: Sendable {
-    let record: Record
-    /// What is known of the session.
-    let metadata: Metadata
-    /// How it ended, where its record was as good as complete.
-    let ending: Ending?
-
-    /// The outcome may have come to the disk and not to its place, or there without the mode that tells it.
-    init(_ record: Record, _ metadata: Metadata) {
-      self.record = record
-      for final in [record.stagedMetadata, metadata] {
-        guard let final, final.sessionID == metadata.sessionID, final.daemonID == metadata.daemonID,
-          let ending = Ending(final)
-        else { continue }
-        self.metadata = final
-        self.ending = ending
-        return
-      }
-      self.metadata = metadata
-      ending = nil
-    }
-
-    /// The metadata, less what is said again when the container is removed, and what is done again.
-    var reopened: Metadata {
-      var metadata = metadata
-      let again = [SessionPhase.teardown.rawValue, SessionPhase.seal.rawValue]
-      metadata.phases.removeAll { $0.endTimestamp == nil || again.contains($0.name) }
-      (metadata.outcome, metadata.exitCode, metadata.signal, metadata.error) = (nil, nil, nil, nil)
-      return metadata
-    }
-  }
-
   private func findUnfinished(except known: Set<SessionID>) async -> [Unfinished] {
     let names = Set(known.map(\.description))
     return await host.worker.run { [root = host.auditRoot, daemon = host.daemonID] in
       Record.unfinished(auditRoot: root, daemon: daemon, except: names).map { Unfinished($0, $1) }
     }
-  }
-
-  private func facts(of unfinished: Unfinished) -> Facts? {
-    // When it left the phase that its record was made in is not known, nor through which it came after that. When it was
-    // over is, where its record says how it ended.
-    let metadata = unfinished.reopened
-    guard
-      let name = ContainerName(
-        daemon: host.daemonID, profile: metadata.profile, session: metadata.sessionID)
-    else { return nil }
-    let age = Loop.wallClock - metadata.startTimestamp
-    let now = Loop.now.nanoseconds
-    let accepted = Instant(nanoseconds: now - min(age.wholeNanoseconds, now))
-    var facts = Facts(
-      metadata, containerName: name.description, record: unfinished.record.path, accepted: accepted)
-    facts.ending = unfinished.ending
-    return facts
   }
 
   // MARK: Deciding
@@ -434,19 +348,5 @@ public struct Recovery {
 
   private func fail(_ reason: String) {
     log.error("runner.lifecycle_failure", metadata: ["stage": "recovery", "reason": "\(reason)"])
-  }
-}
-
-extension Facts {
-  /// Whether the session was accepted before another one.
-  ///
-  /// The monotonic clock tells, whatever is done to the other one; but not of runs of the machine before this one. Those
-  /// come first, by the wall clock.
-  func precedes(_ other: Facts) -> Bool { order < other.order }
-
-  private var order: (UInt64, Timestamp, String) {
-    // Since its boot, so never 0 in a run of the machine that lives.
-    let moment = origin.bootID == Boot.id ? max(origin.acceptedNanoseconds, 1) : 0
-    return (moment, metadata.startTimestamp, metadata.sessionID)
   }
 }

@@ -93,6 +93,15 @@ struct RecoveryTests {
       #expect(try file.append(facts.journalRecord(isWhole: true)))
     }
 
+    /// Has a record that cannot be sealed, because a file in it has another name elsewhere.
+    func hinderSealing(of record: Record) throws {
+      try write("x", to: "\(record.runaPath)/file")
+      #expect(link("\(record.runaPath)/file", "\(scratch.path)/other-name") == 0)
+    }
+
+    /// Ends what `hinderSealing` began.
+    func allowSealing() { #expect(unlink("\(scratch.path)/other-name") == 0) }
+
     /// What the next start finds of a session in the journal.
     func facts(_ session: String) throws -> Facts? {
       try JournalReading(in: instance.runtimeDirectory).records[#require(SessionID(session))]?.facts()
@@ -246,12 +255,11 @@ struct RecoveryTests {
     try fixture.leaveContainers([(Self.one, "exited", 3, true)])
     // What cannot be completed has its facts where the start after this one looks first.
     let held = fixture.record(Self.one)
-    try write("x", to: "\(held.runaPath)/file")
-    #expect(link("\(held.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
+    try fixture.hinderSealing(of: held)
     #expect(try await fixture.recover()[Self.one]?.outcome == .blocked)
     #expect(try fixture.facts(Self.one)?.ending == .exited(code: 3))
     #expect(try fixture.facts(Self.one)?.profile?.command == ["x"])
-    #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
+    fixture.allowSealing()
     #expect(try await fixture.recover()[Self.one]?.problems == [])
     #expect(held.metadata?.outcome == "blocked")
     #expect(!exists(fixture.directory(Self.one)))
@@ -272,8 +280,7 @@ struct RecoveryTests {
     #expect(
       try JournalFile(7, in: fixture.instance.runtimeDirectory).append(facts.journalRecord(isWhole: false)))
     let record = fixture.record(Self.one)
-    try write("x", to: "\(record.runaPath)/file")
-    #expect(link("\(record.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
+    try fixture.hinderSealing(of: record)
     // Another is put down behind what there was.
     try fixture.leave(Self.two, .released)
     #expect(rename("\(path)/1.json-seq", "\(path)/5.json-seq") == 0)
@@ -285,7 +292,7 @@ struct RecoveryTests {
     let file = fixture.host.journal.hold(for: 1)
     #expect(file.number > 7)
     #expect(fixture.host.journal.release(file.number).map(\.number) == [file.number])
-    #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
+    fixture.allowSealing()
     #expect(try await fixture.recover()[Self.one]?.problems == [])
     #expect(record.metadata?.outcome == "work_failed")
   }
@@ -355,14 +362,13 @@ struct RecoveryTests {
     defer { fixture.clear() }
     try fixture.leave(Self.one, .ended, ending: .exited(code: 0))
     let record = fixture.record(Self.one)
-    try write("x", to: "\(record.runaPath)/file")
-    #expect(link("\(record.runaPath)/file", "\(fixture.scratch.path)/other-name") == 0)
+    try fixture.hinderSealing(of: record)
     let ends = try await fixture.recover()
     #expect(ends[Self.one]?.problems.count == 1)
     #expect(record.standing == .open)
     #expect(try fixture.facts(Self.one)?.ending == .exited(code: 0))
     #expect(exists(fixture.directory(Self.one)))
-    #expect(unlink("\(fixture.scratch.path)/other-name") == 0)
+    fixture.allowSealing()
     let second = try await fixture.recover()
     #expect(second[Self.one]?.problems == [])
     #expect(record.metadata?.outcome == "success")
