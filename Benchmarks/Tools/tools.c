@@ -38,6 +38,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -203,9 +204,20 @@ struct recording {
 
 enum { RECORDING_PAGES = 64, RECORDING_LIMIT = 2 * 256, DRAIN_MILLISECONDS = 20 };
 
+#define TRACEFS "/sys/kernel/tracing"
+
+// Where the kernel tells what its events are called. Many machines have it mounted only once somebody has asked for it; here
+// it is for this process alone, and goes with it.
+static void see_events(void) {
+  if (access(TRACEFS "/events/sched", R_OK) == 0) return;
+  if (unshare(CLONE_NEWNS) < 0 || mount(0, "/", 0, MS_REC | MS_PRIVATE, 0) < 0 ||
+      mount("tracefs", TRACEFS, "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0) < 0)
+    die("mount", TRACEFS);
+}
+
 static struct recording open_recording(const char *event, const char *filter, int processor, const char *word) {
   char path[128], text[16] = "";
-  snprintf(path, sizeof path, "/sys/kernel/tracing/events/sched/%s/id", event);
+  snprintf(path, sizeof path, TRACEFS "/events/sched/%s/id", event);
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0 || read(file, text, sizeof text - 1) <= 0) die("read", path);
   close(file);
@@ -267,6 +279,7 @@ static int program_times(const char *program, const char *path) {
   snprintf(ended, sizeof ended, "comm == \"%.15s\"", slash ? slash + 1 : program);
   long processors = sysconf(_SC_NPROCESSORS_CONF);
   int count = 0;
+  see_events();
   if (2 * processors > RECORDING_LIMIT) die("watch", "so many processors");
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() == 1) return 1;
   for (int i = 0; i < processors; i++) {
