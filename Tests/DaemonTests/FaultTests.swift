@@ -421,6 +421,9 @@ private struct SmallDisk {
   fixture.clear("run")
   disk.empty()
 
+  // None of those before is to fill it: not a session with unknown process ids, nor one that was not released.
+  try await fixture.waitForConmons(3)
+
   // The end of a session is true where its facts cannot be kept.
   let repository = try repository(at: "end")
   try fixture.on("end", disk.filling)

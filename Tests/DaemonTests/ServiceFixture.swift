@@ -46,6 +46,7 @@ final class ServiceFixture {
       wait $!
       echo "exited $? false \\"2026-11-23T04:05:06Z\\"" >"$here/exit"
       if [ -e "$here/on_end" ]; then . "$here/on_end"; fi
+      echo ended >>"$here/conmons"
     }
     if [ -e "$here/on_$verb" ]; then . "$here/on_$verb"; fi
     case $verb in
@@ -150,7 +151,7 @@ final class ServiceFixture {
 
   private static func furnish(_ path: String) throws {
     guard mkfifo("\(path)/finish", 0o600) == 0 else { throw CallFailed("mkfifo", errno) }
-    try write("", to: "\(path)/commands")
+    for lines in ["commands", "conmons"] { try write("", to: "\(path)/\(lines)") }
     guard mkdir("\(path)/method", 0o700) == 0 else { throw CallFailed("mkdir", errno) }
     try write("", to: "\(path)/method/manifest.toml")
   }
@@ -198,6 +199,9 @@ final class ServiceFixture {
 
   /// Returns when so many containers have come to their commands.
   func waitForCommands(_ count: Int) async throws { try await podman.wait(for: count, linesIn: "commands") }
+
+  /// Returns when so many conmons have done what they do at an end. A session does not wait for one that it does not know.
+  func waitForConmons(_ count: Int) async throws { try await podman.wait(for: count, linesIn: "conmons") }
 
   /// Lets one container end with this code.
   func finish(_ code: Int) throws {

@@ -10,9 +10,11 @@ public final class StubPodman {
   private static let prelude = """
     #!/bin/sh
     here=$(dirname "$0")
-    # One line a call, appended in one write.
+    # One line a call, appended in one write. With the newline in its format dash makes two of more than 8 kB, and the lines of
+    # calls at the same time become one.
     line=$(printf '%s ' "$@" | tr '\\n' '~')
-    printf '%s\\n' "$line" >>"$here/calls"
+    printf %s "$line
+    " >>"$here/calls"
     fail() { echo "Error: $2" >&2; exit "$1"; }
     digits=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
     verb=$1; shift
